@@ -1,0 +1,174 @@
+"""What a job is: what may be asked, which states it passes through, what is known of it."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Stage = Literal["restore", "vocode"]
+Priority = Literal["interactive", "bulk"]
+
+
+class Status(StrEnum):
+    """The states of a job."""
+
+    #: Accepted; no worker has touched it.
+    QUEUED = "queued"
+    #: At least one task has begun.
+    PROCESSING = "processing"
+    #: Asked to stop; a worker has yet to see it.
+    CANCELING = "canceling"
+    #: The result is in storage.
+    SUCCEEDED = "succeeded"
+    #: `error` says why.
+    FAILED = "failed"
+    #: Stopped on request.
+    CANCELED = "canceled"
+    #: Its deadline passed.
+    EXPIRED = "expired"
+
+
+TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED})
+
+
+def _as_list(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+class OutputRequest(BaseModel):
+    """The form of the result; what is left out follows the input."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["wav", "flac", "aiff", "ogg", "mp3", "npy"] | None = Field(
+        None, description="Container. Default: the input's if it is WAV, FLAC or AIFF, otherwise FLAC."
+    )
+    sample_rate: int | Literal["input"] | None = Field(
+        None, description="Hz, or `input`. Default: 44,100, or the input's rate if that is higher."
+    )
+    bit_depth: Literal[16, 24, 32] | None = Field(
+        None, description="16 and 24 are integers, 32 is float (WAV only). Default: the input's depth."
+    )
+    channels: int | Literal["input", "mono"] | None = Field(
+        None, description="`mono` (or 1) mixes down before restoring. Default: the input's channels."
+    )
+
+
+def _only_a_mel(output: OutputRequest) -> None:
+    if output.model_copy(update={"channels": None}) not in (OutputRequest(), OutputRequest(format="npy")):
+        raise ValueError("stages=restore answers a mel (npy): it has no sample_rate, bit_depth or other format")
+
+
+class JobOptions(BaseModel):
+    """What a caller may ask of a job."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stages: Annotated[tuple[Stage, ...], BeforeValidator(_as_list)] = Field(
+        ("restore", "vocode"),
+        description="The chain, `restore` alone (the result is the mel, `.npy`) or `vocode` alone (the input is one).",
+        json_schema_extra={"type": "array", "items": {"enum": ["restore", "vocode"]}},
+    )
+    mode: Literal[0, 1, 2] = Field(
+        0,
+        description="VoiceFixer's mode: 0 as published, 1 removes high frequencies first, 2 is for badly damaged speech.",
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of mode 2, which is random.")
+    priority: Priority = Field("interactive", description="`interactive` jobs are served before `bulk` ones.")
+    samples: int | None = Field(None, ge=1, description="`vocode` alone: length of the result; 441·(T−1) by default.")
+    output: OutputRequest = Field(default_factory=OutputRequest)
+    metadata: dict[str, Any] = Field(default_factory=dict, description="The caller's own, given back unchanged.")
+
+    @model_validator(mode="after")
+    def _stages_agree(self) -> Self:
+        if self.stages not in (("restore", "vocode"), ("restore",), ("vocode",)):
+            raise ValueError("stages must be restore, vocode, or restore followed by vocode")
+        if self.samples is not None and self.stages != ("vocode",):
+            raise ValueError("samples is for stages=vocode alone; otherwise the result is as long as the input")
+        if self.stages == ("restore",):
+            _only_a_mel(self.output)
+        elif self.output.format == "npy":
+            raise ValueError("output.format npy is a mel, the result of stages=restore alone")
+        if self.mode != 0 and "restore" not in self.stages:
+            raise ValueError("mode is for the stage restore")
+        return self
+
+
+class JobInput(BaseModel):
+    """Where a job's recording lies, and what its sender called it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str = Field(description="Object in storage.")
+    filename: str | None = None
+    bytes: int | None = None
+
+
+class Manifest(BaseModel):
+    """All that is needed to do a job again: written to storage before the job is accepted."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    created_at: float = Field(description="Seconds since 1970, UTC.")
+    input: JobInput
+    options: JobOptions
+
+
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str = Field(description="Stable, for machines.")
+    message: str = Field(description="For people: what is wrong and what can be done.")
+    stage: str | None = None
+
+
+class JobOutput(BaseModel):
+    """The form of a finished result."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: str
+    media_type: str
+    filename: str
+    bytes: int
+    samples: int = Field(description="Per channel; for a mel, its frames.")
+    sample_rate: int | None = None
+    bit_depth: int | None = None
+    channels: int = 1
+    gain_db: float = Field(0.0, description="Applied to the whole file, only where it would have clipped.")
+
+
+class Progress(BaseModel):
+    """How far a job is."""
+
+    percent: float
+    stage: str
+    done_seconds: float
+    total_seconds: float | None
+
+
+class JobModel(BaseModel):
+    """A model that worked on the job."""
+
+    stage: Stage
+    model_type: str
+    weights: str | None = Field(None, description="Hash of its weights; none for a model without weights.")
+
+
+class Job(BaseModel):
+    """A job as its record tells it."""
+
+    manifest: Manifest
+    status: Status
+    version: int
+    started_at: float | None = None
+    completed_at: float | None = None
+    progress: Progress
+    queue_position: int | None = None
+    models: list[JobModel] = []
+    result_key: str | None = None
+    output: JobOutput | None = None
+    error: JobError | None = None

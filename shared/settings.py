@@ -1,0 +1,114 @@
+"""Every setting of the service, read from the environment under one prefix, ``VFQ_``."""
+
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.errors import SettingsError
+
+PREFIX = "VFQ_"
+
+RestorerType = Literal["VoiceFixerRestorer", "SpectralGateRestorer"]
+VocoderType = Literal["VoiceFixerVocoder", "GriffinLimVocoder"]
+
+
+def _split_commas(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+class Settings(BaseSettings):
+    """The settings of all processes; each reads those that it needs.
+
+    Lengths of windows are in mel frames of 10 ms (441 samples at 44.1 kHz).
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    # Where state and audio live.
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis with the job records.")
+    broker_url: str | None = Field(None, description="Redis for Celery's messages; the same Redis by default.")
+    key_prefix: str = Field("vfq:", pattern=r"^[A-Za-z0-9_.:-]+$", description="Begins every key in Redis.")
+    storage_url: str = Field("file:///var/lib/voicefixer-queue", description="file:///folder or s3://bucket/prefix.")
+    s3_endpoint: str | None = Field(None, description="URL of the S3 server as workers and API reach it.")
+    s3_public_endpoint: str | None = Field(None, description="URL of the S3 server as clients reach it.")
+    s3_region: str | None = Field(None, description="Region that requests are signed for.")
+    s3_access_key: SecretStr | None = Field(None, description="Access key; without it boto3's own chain is asked.")
+    s3_secret_key: SecretStr | None = Field(None, description="Secret key.")
+
+    # What is let in.
+    max_upload_bytes: int = Field(2 * 1024**3, ge=1, description="Largest upload; beyond it the door answers 413.")
+    max_duration_seconds: float = Field(12 * 3600.0, gt=0, description="Longest recording.")
+    max_metadata_bytes: int = Field(4096, ge=0, description="Largest `metadata` object of a job, as JSON.")
+    input_prefixes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)] = Field(
+        ("incoming/",), description="Prefixes in storage whose objects a JSON job may name, comma separated."
+    )
+
+    # How a recording is cut.
+    core_frames: int = Field(47 * 64, ge=64, description="New frames of one window; a multiple of 64.")
+    context_frames: int = Field(10 * 64, ge=0, description="Frames the restorer sees beyond them on each side.")
+    halo_frames: int = Field(580, ge=0, description="Frames the vocoder sees beyond them on each side.")
+    fade_frames: int = Field(64, ge=0, description="Half the cross-fade between windows in mode 2.")
+    in_flight: int = Field(4, ge=1, description="Most chunks of one job in the queues at once.")
+
+    # Which models, and how they run.
+    restorer: RestorerType = Field("VoiceFixerRestorer", description="Model of the stage `restore`.")
+    vocoder: VocoderType = Field("VoiceFixerVocoder", description="Model of the stage `vocode`.")
+    weights_dir: str | None = Field(None, description="Folder with vf.ckpt and the vocoder's file; asked first.")
+    weights_revision: str | None = Field(None, description="Revision of the hub repository.")
+    weights_unverified: bool = Field(False, description="Load weights whose md5 is not the published one.")
+    griffin_lim_iterations: int = Field(32, ge=1, le=100, description="Iterations of GriffinLimVocoder.")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
+    threads: int = Field(0, ge=0, description="Threads of the networks on a CPU; 0 leaves the choice to torch.")
+    max_batch_size: int = Field(1, ge=1, description="Most windows of one length in one pass.")
+    max_wait_ms: float = Field(5.0, ge=0, description="Longest wait for a batch to fill.")
+    batch_deadline_seconds: float = Field(900.0, gt=0, description="A pass that takes longer ends the process.")
+    audio_concurrency: int = Field(2, ge=1, description="Splits and stitches at once in an audio worker.")
+    visibility_timeout: int = Field(3600, ge=60, description="Seconds until Redis hands a message out again.")
+
+    # How callers reach it, and what is written down.
+    api_host: str = Field("127.0.0.1", description="Address the API listens on.")
+    api_port: int = Field(8000, ge=1, le=65535, description="Port the API listens on.")
+    api_threads: int = Field(16, ge=1, description="Requests served at once.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level written.")
+    log_format: Literal["console", "json"] = Field("console", description="Lines for people or for machines.")
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> Self:
+        for name in ("core_frames", "context_frames"):
+            if getattr(self, name) % 64:
+                raise ValueError(f"{PREFIX}{name.upper()} must be a multiple of 64 frames, the restorer's grid")
+        if self.fade_frames > self.context_frames:
+            raise ValueError(f"{PREFIX}FADE_FRAMES must not be larger than {PREFIX}CONTEXT_FRAMES")
+        if self.in_flight < 2 * self.max_batch_size:
+            raise ValueError(f"{PREFIX}IN_FLIGHT must be at least twice {PREFIX}MAX_BATCH_SIZE")
+        return self
+
+    @cached_property
+    def celery_url(self) -> str:
+        """URL of the broker: its own, or that of the records."""
+        return self.broker_url or self.redis_url
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings from the environment; *overrides* (the command line's) win.
+
+    Raises:
+        SettingsError: in one sentence that names each wrong variable and what it must be.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _explain(problem: dict[str, object] | object) -> str:
+    assert isinstance(problem, dict)
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    location = ".".join(str(part) for part in problem["loc"])
+    if not location:
+        return message
+    return f"{PREFIX}{location.upper()}: {message[0].lower()}{message[1:]}"
