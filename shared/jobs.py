@@ -71,7 +71,7 @@ class JobOptions(BaseModel):
     )
     mode: Literal[0, 1, 2] = Field(
         0,
-        description="VoiceFixer's mode: 0 as published, 1 removes high frequencies first, 2 is for badly damaged speech.",
+        description="VoiceFixer's mode: 0 as published, 1 cuts high frequencies first, 2 is for badly damaged speech.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of mode 2, which is random.")
     priority: Priority = Field("interactive", description="`interactive` jobs are served before `bulk` ones.")

@@ -4,6 +4,7 @@ from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import SettingsError
@@ -105,8 +106,7 @@ def load_settings(**overrides: object) -> Settings:
         raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from None
 
 
-def _explain(problem: dict[str, object] | object) -> str:
-    assert isinstance(problem, dict)
+def _explain(problem: ErrorDetails) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     location = ".".join(str(part) for part in problem["loc"])
     if not location:

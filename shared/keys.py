@@ -1,0 +1,48 @@
+"""Where a job's objects lie in storage. A key that an attempt writes carries the attempt's number."""
+
+from typing import Literal
+
+
+def job_prefix(job_id: str) -> str:
+    """All that belongs to a job."""
+    return f"jobs/{job_id}/"
+
+
+def manifest_key(job_id: str) -> str:
+    """What was asked."""
+    return f"jobs/{job_id}/manifest.json"
+
+
+def source_key(job_id: str) -> str:
+    """The recording as it was sent."""
+    return f"jobs/{job_id}/source"
+
+
+def result_key(job_id: str, attempt: int) -> str:
+    """The finished file."""
+    return f"jobs/{job_id}/result.{attempt}"
+
+
+def work_prefix(job_id: str) -> str:
+    """Objects that live only while the job does."""
+    return f"jobs/{job_id}/work/"
+
+
+def plan_key(job_id: str, attempt: int) -> str:
+    """How the recording was cut, as JSON."""
+    return f"{work_prefix(job_id)}plan.{attempt}"
+
+
+def pcm_key(job_id: str, attempt: int) -> str:
+    """The recording at 44.1 kHz: float32, little-endian, channels interleaved."""
+    return f"{work_prefix(job_id)}pcm.{attempt}"
+
+
+def noise_key(job_id: str, attempt: int) -> str:
+    """The noise profile of each channel, `.npy` float32 `[C, 1025]`."""
+    return f"{work_prefix(job_id)}noise.{attempt}"
+
+
+def chunk_key(job_id: str, kind: Literal["restore", "vocode"], index: int, attempt: int) -> str:
+    """What a window gave: mel `.npy` float32 `[C, t, 128]`, or samples `.npy` float32 `[n, C]`."""
+    return f"{work_prefix(job_id)}{kind}/{index}.{attempt}"

@@ -1,0 +1,166 @@
+-- Every change of a job, one command a call, each atomic: the state that it leaves is checked here.
+--
+-- Keys ($p is the prefix, $id the job):
+--   $p:job:{$id}        HASH    state, version, created, started, ended, priority, stages,
+--                               pieces, reach, window, seconds           the plan, known once the job is split
+--                               restore_next, vocode_next                first piece that was not handed out
+--                               restore_done, vocode_done                pieces that are finished
+--                               front                                    restored pieces without a gap, from 0
+--                               restore_model, vocode_model              who did it
+--                               split, result                            the attempt that won
+--   $p:job:{$id}:manifest  STRING  what was asked, as JSON
+--   $p:job:{$id}:end       STRING  output or error, as JSON
+--   $p:job:{$id}:won       HASH    piece -> the attempt whose bytes count; gone when the job is over
+--   $p:job:{$id}:tries     HASH    piece -> attempts so far; gone when the job is over
+--   $p:jobs                ZSET    id by time of creation
+--   $p:jobs:$state         ZSET    the same, of one state
+--
+-- A piece is `split`, `stitch`, `restore:$i` or `vocode:$i`. What a command hands out, the caller must send.
+local job, manifest, ending, won, tries, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local command, id = ARGV[1], ARGV[2]
+
+local MOVES = {
+  queued = { processing = true, canceled = true, failed = true, expired = true },
+  processing = { succeeded = true, failed = true, canceling = true, expired = true },
+  canceling = { canceled = true },
+}
+local OVER = { succeeded = true, failed = true, canceled = true, expired = true }
+
+local function now()
+  local time = redis.call('TIME')
+  return string.format('%d.%06d', time[1], time[2])
+end
+
+local function get(field) return redis.call('HGET', job, field) end
+local function number(field) return tonumber(get(field) or 0) end
+local function set(...) redis.call('HSET', job, ...) end
+
+local function move(to)
+  local from = get('state')
+  if not from or not (MOVES[from] or {})[to] then return false end
+  set('state', to)
+  redis.call('HINCRBY', job, 'version', 1)
+  redis.call('ZREM', index .. ':' .. from, id)
+  redis.call('ZADD', index .. ':' .. to, get('created'), id)
+  if to == 'processing' then set('started', now()) end
+  if OVER[to] then
+    set('ended', now())
+    redis.call('DEL', won, tries)
+  end
+  return true
+end
+
+-- Ready vocodes before new restores, each in order, at most `window` under way.
+local function hand_out()
+  local pieces, reach, window = number('pieces'), number('reach'), number('window')
+  local stages = get('stages')
+  local restore_next, vocode_next = number('restore_next'), number('vocode_next')
+  local restore_done, vocode_done = number('restore_done'), number('vocode_done')
+  local front = number('front')
+  while front < pieces and redis.call('HEXISTS', won, 'restore:' .. front) == 1 do front = front + 1 end
+
+  local handed = {}
+  local under_way = restore_next - restore_done + vocode_next - vocode_done
+  while under_way < window do
+    if stages ~= 'restore' and vocode_next < pieces and front >= math.min(vocode_next + reach + 1, pieces) then
+      handed[#handed + 1] = 'vocode:' .. vocode_next
+      vocode_next = vocode_next + 1
+    elseif restore_next < pieces then
+      handed[#handed + 1] = 'restore:' .. restore_next
+      restore_next = restore_next + 1
+    else
+      break
+    end
+    under_way = under_way + 1
+  end
+  set('restore_next', restore_next, 'vocode_next', vocode_next, 'front', front)
+
+  local done = stages == 'restore' and restore_done or vocode_done
+  if done == pieces then handed[#handed + 1] = 'stitch' end
+  return handed
+end
+
+local commands = {}
+
+-- create(created, priority, stages, manifest) -> 1, or 0 if the job is there
+function commands.create(created, priority, stages, text)
+  if redis.call('EXISTS', job) == 1 then return 0 end
+  set('state', 'queued', 'version', 1, 'created', created, 'priority', priority, 'stages', stages)
+  redis.call('SET', manifest, text)
+  redis.call('ZADD', index, created, id)
+  redis.call('ZADD', index .. ':queued', created, id)
+  return 1
+end
+
+-- claim(piece) -> {'attempt', n}, {'done'} if it needs no work, {'canceling'}, or {'gone'}
+function commands.claim(piece)
+  local state = get('state')
+  if state == 'canceling' then return { 'canceling' } end
+  if state ~= 'queued' and state ~= 'processing' then return { 'gone' } end
+  if redis.call('HEXISTS', won, piece) == 1 then return { 'done' } end
+  if state == 'queued' then move('processing') end
+  return { 'attempt', redis.call('HINCRBY', tries, piece, 1) }
+end
+
+-- split(attempt, pieces, reach, window, seconds) -> what to send, or false if another attempt won
+function commands.split(attempt, pieces, reach, window, seconds)
+  if get('state') ~= 'processing' or redis.call('HSETNX', won, 'split', attempt) == 0 then return false end
+  set('split', attempt, 'pieces', pieces, 'reach', reach, 'window', window, 'seconds', seconds)
+  if get('stages') == 'vocode' then
+    set('restore_next', pieces, 'restore_done', pieces, 'front', pieces)
+  end
+  redis.call('HINCRBY', job, 'version', 1)
+  return hand_out()
+end
+
+-- complete(stage, i, attempt, model) -> what to send, or false if it does not count
+function commands.complete(stage, i, attempt, model)
+  if get('state') ~= 'processing' or redis.call('HSETNX', won, stage .. ':' .. i, attempt) == 0 then return false end
+  redis.call('HINCRBY', job, stage .. '_done', 1)
+  redis.call('HINCRBY', job, 'version', 1)
+  set(stage .. '_model', model)
+  return hand_out()
+end
+
+-- succeed(attempt, output) -> 1, or 0 if it does not count
+function commands.succeed(attempt, output)
+  if get('state') ~= 'processing' then return 0 end
+  set('result', attempt)
+  redis.call('SET', ending, output)
+  move('succeeded')
+  return 1
+end
+
+-- fail(error) -> 1, or 0 if the job was over or is being cancelled
+function commands.fail(text)
+  if not move('failed') then return 0 end
+  redis.call('SET', ending, text)
+  return 1
+end
+
+-- cancel() -> the state now, or false if there is no such job
+function commands.cancel()
+  return (move('canceled') or move('canceling') or true) and get('state')
+end
+
+-- canceled() -> 1 for the one caller that ended it
+function commands.canceled()
+  return get('state') == 'canceling' and move('canceled') and 1 or 0
+end
+
+-- remove() -> 1 if the record of a job that is over was removed, else 0
+function commands.remove()
+  local state = get('state')
+  if not OVER[state] then return 0 end
+  redis.call('DEL', job, manifest, ending, won, tries)
+  redis.call('ZREM', index, id)
+  redis.call('ZREM', index .. ':' .. state, id)
+  return 1
+end
+
+-- withdraw() -> removes a job that no worker has seen; 1 if it did
+function commands.withdraw()
+  return move('canceled') and commands.remove() or 0
+end
+
+return commands[command](unpack(ARGV, 3))
