@@ -100,9 +100,10 @@ class FolderStore:
         check_prefix(prefix)
         base = prefix.rpartition("/")[0]
         folder = self._path(base) if base else self._root
+        after = check_key(after) if after else ""
         count = 0
         with _reading(prefix):
-            for key in _walk(folder, base + "/" if base else "", prefix, after or ""):
+            for key in _walk(folder, base + "/" if base else "", prefix, after):
                 if limit is not None and count >= limit:
                     return
                 with suppress(ObjectMissing):  # deleted while we were listing
