@@ -1,0 +1,211 @@
+"""Reads the two checkpoint files, strictly: what is not exactly the published layout is refused with its reasons."""
+
+import hashlib
+import logging
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from worker.models.errors import (
+    CheckpointError,
+    CheckpointHashError,
+    CheckpointMismatchError,
+    CheckpointUnreadableError,
+)
+from worker.models.layout import (
+    FILES,
+    PUBLISHED_MD5,
+    RESTORER_FILE,
+    VOCODER_FILE,
+    VOCODER_IN_RESTORER,
+    Spec,
+    expected_layout,
+)
+
+log = logging.getLogger(__name__)
+
+WHERE_TO_GET = "Get the published file with `voicefixer-queue weights pull`."
+HOW_TO_OVERRIDE = "To use other weights on purpose, say so explicitly (allow_other)."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checked file: its tensors by key (backed by the file until they are copied) and its sha256."""
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Digests:
+    """Of a whole file, in hex."""
+
+    md5: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `verify` found about one file: `error` is None where a worker would take it as published weights."""
+
+    file: str
+    path: Path
+    md5: str | None
+    sha256: str | None
+    error: CheckpointError | None
+
+
+def read_checkpoint(path: Path, file: str, *, allow_other: bool = False) -> Checkpoint:
+    """Read `path` as the published `file` (one of `FILES`).
+
+    Anything but its exact keys, shapes and types raises `CheckpointMismatchError`; a file that holds no such
+    thing, or more than tensors, `CheckpointUnreadableError`; and sound weights with another md5 than the
+    published one `CheckpointHashError`, unless `allow_other`.
+    """
+    table = _tensor_table(path)
+    _check_layout(path, file, table)
+    tensors = {key: value for key, value in table.items() if isinstance(value, Tensor)}
+    digests = digest(path)
+    if digests.md5 != PUBLISHED_MD5[file] and not allow_other:
+        raise CheckpointHashError(
+            str(path),
+            f"the keys and shapes are right, but these are not the published weights: md5 {digests.md5} instead of "
+            f"{PUBLISHED_MD5[file]}. {WHERE_TO_GET} {HOW_TO_OVERRIDE}",
+        )
+    return Checkpoint(path, tensors, digests.sha256)
+
+
+def vocoder_tensors(vocoder: Checkpoint, restorer: Checkpoint | None) -> dict[str, Tensor]:
+    """The vocoder's tensors, with the biases of the restorer's file where both come from one source.
+
+    So does the voicefixer package: it loads `vf.ckpt` over a vocoder whose weights no longer match by name, while
+    the biases do.
+    """
+    tensors = dict(vocoder.tensors)
+    if restorer is None:
+        return tensors
+    biases = [key for key in tensors if key.endswith(".bias") and ".skip_conv." not in key]
+    other = {key: restorer.tensors[VOCODER_IN_RESTORER + key] for key in biases}
+    differ = [key for key in biases if not torch.equal(tensors[key], other[key])]
+    if differ:
+        log.warning(
+            "%d of the vocoder's %d biases differ between %s and %s, first %s; those of %s are used.",
+            len(differ), len(biases), VOCODER_FILE, RESTORER_FILE, differ[0], RESTORER_FILE,
+        )  # fmt: skip
+    return tensors | other
+
+
+def verify(folder: Path) -> list[Verdict]:
+    """Check both files in a folder as a worker would, and against the published md5."""
+    return [_verdict(folder / file, file) for file in FILES]
+
+
+def digest(path: Path) -> Digests:
+    """Md5 and sha256 of a file, kept while its size and time stay; raises `CheckpointUnreadableError`."""
+    try:
+        stat = path.stat()
+        return _digest(path, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+@lru_cache(maxsize=8)
+def _digest(path: Path, size: int, modified: int) -> Digests:  # noqa: ARG001 - they tell one state of the file
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            md5.update(block)
+            sha256.update(block)
+    return Digests(md5.hexdigest(), sha256.hexdigest())
+
+
+def _verdict(path: Path, file: str) -> Verdict:
+    error: CheckpointError | None = None
+    try:
+        read_checkpoint(path, file)
+    except CheckpointError as found:
+        error = found
+    if not path.is_file():
+        return Verdict(file, path, None, None, error)
+    digests = digest(path)
+    return Verdict(file, path, digests.md5, digests.sha256, error)
+
+
+def _tensor_table(path: Path) -> Mapping[str, object]:
+    """The innermost table: the published files keep it flat or under `generator`, training ones under `state_dict`."""
+    content = _load(path)
+    for wrapper in ("state_dict", "generator"):
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping):
+        raise CheckpointUnreadableError(
+            str(path), f"holds a {type(content).__name__} and no table of tensors. {WHERE_TO_GET}"
+        )
+    return {str(key): value for key, value in content.items()}
+
+
+def _load(path: Path) -> object:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if size == 0:
+        raise CheckpointUnreadableError(str(path), f"is empty. {WHERE_TO_GET}")
+    try:
+        # Mapped, so that only what is used is read; files older than the zip format cannot be.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except MemoryError:
+        raise
+    except Exception as error:  # torch raises nearly every kind of error on foreign bytes
+        log.debug("torch could not load %s", path, exc_info=error)
+        raise CheckpointUnreadableError(
+            str(path),
+            f"{size} bytes that are no whole checkpoint of tensors: truncated, of another kind, or holding code. "
+            f"{WHERE_TO_GET}",
+        ) from None
+
+
+def _unreadable(path: Path, error: OSError) -> CheckpointUnreadableError:
+    return CheckpointUnreadableError(str(path), f"cannot be read ({error.strerror}). {WHERE_TO_GET}")
+
+
+def _check_layout(path: Path, file: str, tensors: Mapping[str, object]) -> None:
+    expected = expected_layout(file, tensors)
+    missing = [key for key in expected if key not in tensors]
+    unexpected = [key for key in tensors if key not in expected]
+    both = [key for key in expected if key in tensors]
+    wrong = [text for key in both if (text := _difference(key, tensors[key], expected[key]))]
+    if missing or unexpected or wrong:
+        raise CheckpointMismatchError(
+            str(path),
+            expected=len(expected),
+            found=len(tensors),
+            missing=missing,
+            unexpected=unexpected,
+            wrong=wrong,
+            advice=_advice(file, tensors),
+        )
+
+
+def _difference(key: str, value: object, spec: Spec) -> str:
+    if not isinstance(value, Tensor):
+        return f"{key} is a {type(value).__name__} and no tensor"
+    if tuple(value.shape) != spec.shape:
+        return f"{key} is {list(value.shape)} instead of {list(spec.shape)}"
+    if value.dtype != spec.dtype:
+        return f"{key} is {value.dtype} instead of {spec.dtype}"
+    return ""
+
+
+def _advice(file: str, tensors: Mapping[str, object]) -> str:
+    other = next(name for name in FILES if name != file)
+    if not [key for key in expected_layout(other, tensors) if key not in tensors]:
+        return f"This is what {other} holds: are the two files swapped?"
+    return WHERE_TO_GET
