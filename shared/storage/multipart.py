@@ -127,8 +127,9 @@ class S3Writer:
 
 
 def describe(key: str, answer: dict[str, Any]) -> ObjectInfo:
-    """Make an ObjectInfo of the answer to HeadObject or GetObject."""
-    return ObjectInfo(key, answer["ContentLength"], answer["ETag"].strip('"'), answer["LastModified"])
+    """Make an ObjectInfo of the answer to HeadObject."""
+    modified = answer["LastModified"].astimezone(UTC)
+    return ObjectInfo(key, answer["ContentLength"], answer["ETag"].strip('"'), modified)
 
 
 def _answered_at(answer: dict[str, Any]) -> datetime:

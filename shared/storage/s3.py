@@ -158,7 +158,8 @@ class S3Store:
                 if left is not None and left <= 0:
                     return
                 if is_key(key):
-                    yield ObjectInfo(key, item["Size"], item["ETag"].strip('"'), item["LastModified"])
+                    modified = item["LastModified"].astimezone(UTC)
+                    yield ObjectInfo(key, item["Size"], item["ETag"].strip('"'), modified)
                     left = None if left is None else left - 1
 
     def delete(self, key: str) -> None:

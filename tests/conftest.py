@@ -1,0 +1,50 @@
+"""Fixtures that several rooms share: real servers, started once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from shared.storage import ObjectStore, open_storage
+from tests.support.redis import redis_server
+from tests.support.swift import Bucket, SwiftServer, make_bucket, swift_server
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Redis with an append-only file, shared by the session."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def clean_redis(redis_url: str) -> str:
+    """The session's Redis, emptied for this test."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    return redis_url
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwiftServer]:
+    """A real S3 server, shared by the session."""
+    with swift_server(tmp_path_factory.mktemp("swift")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_bucket(s3_server: SwiftServer) -> Bucket:
+    """An empty bucket of the test's own."""
+    return make_bucket(s3_server)
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    """An empty store: once a folder, once a bucket under a prefix."""
+    if request.param == "folder":
+        return open_storage(f"file://{tmp_path}/store")
+    bucket: Bucket = request.getfixturevalue("s3_bucket")
+    return open_storage(f"{bucket.url}/some/prefix", **bucket.options)
