@@ -1,0 +1,53 @@
+# make help
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint parity seams memory up clean
+
+PYTHON ?=
+TORCH_INDEX ?=
+export PYTHON TORCH_INDEX
+
+STAMPS := .venv/.stamps
+PY := .venv/bin/python
+
+# A broken environment heals itself: what cannot work is removed before make looks at the stamps.
+$(shell bash tools/environment.sh check)
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## */\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+demo: $(STAMPS)/standalone ## restore the sample through the whole stack, into demo-output/
+	@$(PY) -m cli.demo
+
+up: $(STAMPS)/standalone ## the one-machine stack on http://127.0.0.1:8000, until Ctrl-C (ARGS="--models baseline")
+	@$(PY) -m cli.main up $(ARGS)
+
+test: $(STAMPS)/reference $(STAMPS)/swift ## all tests (ARGS="tests/cli")
+	@$(PY) -m pytest -q $(ARGS)
+
+lint: $(STAMPS)/dev ## format, lint and types
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+parity: $(STAMPS)/reference ## our models against the voicefixer package
+	@$(PY) -m bench.parity $(ARGS)
+
+seams: $(STAMPS)/standalone ## chunked against whole-file, per seam
+	@$(PY) -m bench.seams $(ARGS)
+
+memory: $(STAMPS)/standalone ## peak memory of every process on a long file
+	@$(PY) -m bench.memory $(ARGS)
+
+clean: ## remove the environments and everything made
+	@rm -rf .venv .venv-swift .venv-swift-data build demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Every step of the set-up in one rule; tools/environment.sh does it and leaves the stamp.
+$(STAMPS)/%:
+	@bash tools/environment.sh $*
+
+$(STAMPS)/torch: $(STAMPS)/python constraints.txt
+$(STAMPS)/standalone $(STAMPS)/dev: $(STAMPS)/torch pyproject.toml constraints.txt
+$(STAMPS)/reference: $(STAMPS)/dev
+$(STAMPS)/swift: $(STAMPS)/dev tests/support/swift-requirements.txt
