@@ -75,7 +75,7 @@ step_torch() {
   [ "$found" = "$wanted" ] && return
   say "installing torch $wanted from ${TORCH_INDEX:-the index that pip uses}: about 200 MB if it offers the CPU build," \
     "some GB (CUDA) otherwise; TORCH_INDEX=<URL of a CPU index> chooses the small one"
-  pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --force-reinstall "torch==$wanted"
+  pip install -c constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --force-reinstall "torch==$wanted"
 }
 
 step_standalone() {
