@@ -38,6 +38,11 @@ def pcm_key(job_id: str, attempt: int) -> str:
     return f"{work_prefix(job_id)}pcm.{attempt}"
 
 
+def raw_pcm_key(job_id: str, attempt: int) -> str:
+    """The same before mode 1 has limited its band."""
+    return f"{work_prefix(job_id)}raw.{attempt}"
+
+
 def noise_key(job_id: str, attempt: int) -> str:
     """The noise profile of each channel, `.npy` float32 `[C, 1025]`."""
     return f"{work_prefix(job_id)}noise.{attempt}"

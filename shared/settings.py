@@ -82,8 +82,8 @@ class Settings(BaseSettings):
         for name in ("core_frames", "context_frames"):
             if getattr(self, name) % 64:
                 raise ValueError(f"{PREFIX}{name.upper()} must be a multiple of 64 frames, the restorer's grid")
-        if self.fade_frames > self.context_frames:
-            raise ValueError(f"{PREFIX}FADE_FRAMES must not be larger than {PREFIX}CONTEXT_FRAMES")
+        if self.fade_frames > min(self.context_frames, self.core_frames // 2):
+            raise ValueError(f"{PREFIX}FADE_FRAMES must fit into {PREFIX}CONTEXT_FRAMES and half {PREFIX}CORE_FRAMES")
         if self.in_flight < 2 * self.max_batch_size:
             raise ValueError(f"{PREFIX}IN_FLIGHT must be at least twice {PREFIX}MAX_BATCH_SIZE")
         return self

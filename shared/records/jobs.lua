@@ -107,6 +107,8 @@ function commands.split(attempt, pieces, reach, window, seconds)
   if get('state') ~= 'processing' or redis.call('HSETNX', won, 'split', attempt) == 0 then return false end
   set('split', attempt, 'pieces', pieces, 'reach', reach, 'window', window, 'seconds', seconds)
   if get('stages') == 'vocode' then
+    -- The split has cut the sender's mel: nothing is left to restore.
+    for i = 0, pieces - 1 do redis.call('HSET', won, 'restore:' .. i, attempt) end
     set('restore_next', pieces, 'restore_done', pieces, 'front', pieces)
   end
   redis.call('HINCRBY', job, 'version', 1)

@@ -94,6 +94,8 @@ class JobRecords:
     ) -> list[Job]:
         """List jobs, youngest first, that follow the position *before* (time of creation, id)."""
         index = f"{self._index}:{status}" if status else self._index
+        if before:
+            before = (_score(before[0]), before[1])
         least = f"({created_after:.6f}" if created_after is not None else "-inf"
         found: list[str] = []
         offset = 0
@@ -161,6 +163,12 @@ class JobRecords:
                 raise KeyError(name)
         return [int(answer) for answer in answers]
 
+    def manifest(self, job_id: str) -> Manifest | None:
+        """Read what was asked."""
+        with _reachable():
+            text = self._redis.get(self._key(job_id, ":manifest"))
+        return Manifest.model_validate_json(cast(str, text)) if text else None
+
     def state(self, job_id: str) -> Status | None:
         """Read nothing but the state."""
         with _reachable():
@@ -184,6 +192,11 @@ class JobRecords:
     def _key(self, job_id: str, part: str = "") -> str:
         # In braces: all keys of a job lie in one slot of a cluster.
         return f"{self._prefix}job:{{{job_id}}}{part}"
+
+
+def _score(moment: float) -> float:
+    """A time as a sorted set gives it back: in microseconds."""
+    return float(f"{moment:.6f}")
 
 
 class _reachable:  # noqa: N801 - read as a word: with _reachable()

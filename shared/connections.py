@@ -1,0 +1,29 @@
+"""The connections that the settings name, opened."""
+
+from shared.presence import Presence
+from shared.records import JobRecords, connect
+from shared.settings import Settings
+from shared.storage import ObjectStore, open_storage
+
+
+def open_store(settings: Settings) -> ObjectStore:
+    """Open the object store; nothing is sent yet."""
+    access, secret = settings.s3_access_key, settings.s3_secret_key
+    return open_storage(
+        settings.storage_url,
+        endpoint=settings.s3_endpoint,
+        public_endpoint=settings.s3_public_endpoint,
+        region=settings.s3_region,
+        access_key=access.get_secret_value() if access else None,
+        secret_key=secret.get_secret_value() if secret else None,
+    )
+
+
+def open_records(settings: Settings) -> JobRecords:
+    """Open the job records."""
+    return JobRecords(connect(settings.redis_url), prefix=settings.key_prefix)
+
+
+def open_presence(settings: Settings) -> Presence:
+    """Open the register of live workers."""
+    return Presence(connect(settings.redis_url), prefix=settings.key_prefix)

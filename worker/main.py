@@ -1,0 +1,111 @@
+"""A worker process: connect, load the models, then take work."""
+
+import os
+import socket
+import threading
+from collections.abc import Collection
+
+import structlog
+
+from shared.connections import open_presence, open_records, open_store
+from shared.log import configure
+from shared.queues import Dispatcher, celery_app, queues_of
+from shared.settings import Settings
+from worker.context import Context
+from worker.engine import Engine
+from worker.engine.load import load_engine
+from worker.tasks import register
+
+log = structlog.get_logger()
+
+_BEAT_SECONDS = 3.0
+_PRESENCE_SECONDS = 15.0
+#: Exit status when a batch exceeds its deadline; a supervisor starts the worker anew.
+_HUNG = 70
+
+
+def run_worker(settings: Settings, stages: Collection[str]) -> None:
+    """Serve *stages* until SIGTERM or Ctrl-C, which finish what is in hand.
+
+    Models are loaded in this process before it takes work: a pool of threads shares them, and loading before a
+    fork would hang every task.
+
+    Raises:
+        ModelError: if weights are missing or wrong.
+        ServiceError: if Redis or storage cannot be used.
+    """
+    configure(settings)
+    records = open_records(settings)
+    records.ping()
+    store = open_store(settings)
+    store.check()
+    engine = _engine(settings, stages)
+    app = celery_app(settings)
+    register(app, Context(settings, records, store, Dispatcher(app), engine))
+    with _Beat(settings, stages, engine):
+        queues = queues_of(stages)
+        log.info("worker ready", stages=sorted(stages), queues=queues, pid=os.getpid())
+        app.worker_main(
+            [
+                "worker",
+                "--pool=threads",
+                f"--concurrency={_concurrency(settings, stages)}",
+                f"--queues={','.join(queues)}",
+                f"--hostname={_name()}",
+                "--without-gossip",
+                "--without-mingle",
+                "--without-heartbeat",
+                f"--loglevel={'INFO' if settings.log_level == 'debug' else 'WARNING'}",
+            ]
+        )
+    if engine is not None:
+        engine.close()
+
+
+def _engine(settings: Settings, stages: Collection[str]) -> Engine | None:
+    return load_engine(settings, stages) if set(stages) & {"restore", "vocode"} else None
+
+
+def _concurrency(settings: Settings, stages: Collection[str]) -> int:
+    """Twice the batch: while one half is computed, the other is read and written."""
+    return settings.audio_concurrency if set(stages) == {"audio"} else 2 * settings.max_batch_size
+
+
+def _name() -> str:
+    return f"{os.getpid()}@{socket.gethostname()}"
+
+
+class _Beat:
+    """Tells Redis that this worker lives, as long as its model thread does; ends the process if that hangs."""
+
+    def __init__(self, settings: Settings, stages: Collection[str], engine: Engine | None) -> None:
+        self._presence = open_presence(settings)
+        self._stages = tuple(stages)
+        self._engine = engine
+        self._deadline = settings.batch_deadline_seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="beat", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._presence.leave(_name())
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._watch()
+            try:
+                self._presence.announce(_name(), self._stages, ttl=_PRESENCE_SECONDS)
+            except Exception as error:  # Redis may be away; the next beat tells it
+                log.warning("presence not announced", reason=type(error).__name__)
+            self._stop.wait(_BEAT_SECONDS)
+
+    def _watch(self) -> None:
+        if self._engine is None:
+            return
+        if not self._engine.batcher.alive() or self._engine.batcher.busy_seconds() > self._deadline:
+            log.error("the model thread hangs; the process ends", deadline_seconds=self._deadline)
+            os._exit(_HUNG)

@@ -1,0 +1,52 @@
+"""The mel of a whole file, read window by window from the pieces that the restorer left."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.keys import chunk_key
+from shared.storage.interface import ObjectStore
+from worker.arrays import Floats, get_rows
+from worker.chunks import Window
+from worker.models.constants import N_MELS
+from worker.plan import Plan
+
+_FLOOR = 1e-8
+
+
+def windows_of(plan: Plan, start: int, stop: int) -> list[Window]:
+    """Give the windows whose pieces hold frames of [start, stop)."""
+    return [window for window in plan.windows if window.mel_start < stop and window.mel_stop > start]
+
+
+def read_mel(store: ObjectStore, job_id: str, plan: Plan, attempts: Mapping[int, int], start: int, stop: int) -> Floats:
+    """Read frames [start, stop) of the file's mel, `[C, stop − start, 128]`.
+
+    *attempts* names the attempt that counts for each window of `windows_of`. Where pieces overlap (mode 2, whose
+    windows differ), they are cross-faded in the logarithm, so that a level does not dip half way.
+    """
+    fading = plan.fade > 0
+    mel = np.zeros((plan.channels, stop - start, N_MELS), dtype=np.float32)
+    for window in windows_of(plan, start, stop):
+        first, last = max(start, window.mel_start), min(stop, window.mel_stop)
+        shape = (plan.channels, window.mel_stop - window.mel_start, N_MELS)
+        key = chunk_key(job_id, "restore", window.index, attempts[window.index])
+        rows = get_rows(store, key, shape, first - window.mel_start, last - window.mel_start)
+        if fading:
+            weights = _fade(window, plan, np.arange(first, last))
+            mel[:, first - start : last - start] += np.log10(np.maximum(rows, _FLOOR)) * weights[:, None]
+        else:
+            mel[:, first - start : last - start] = rows
+    return np.power(np.float32(10), mel) if fading else mel
+
+
+def _fade(window: Window, plan: Plan, frames: NDArray[np.int64]) -> Floats:
+    """Weights of a window's frames; those of neighbours add up to 1."""
+    rise = _ramp(frames, window.start, plan.fade) if window.start > 0 else np.ones(len(frames))
+    fall = _ramp(frames, window.stop, plan.fade) if window.stop < plan.frames else np.zeros(len(frames))
+    return (rise - fall).astype(np.float32)
+
+
+def _ramp(frames: NDArray[np.int64], centre: int, half: int) -> NDArray[np.float64]:
+    return np.clip((frames - centre + half + 0.5) / (2 * half), 0.0, 1.0)

@@ -1,0 +1,65 @@
+"""The plan of a job: what the split found out, and all that later steps go by."""
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.formats import OutputPlan
+from shared.jobs import Priority, Stage
+from worker.chunks import Geometry, Window, plan_windows
+from worker.models.constants import PAD, frame_count
+
+
+class Plan(BaseModel):
+    """One job's plan, kept as JSON beside its working objects.
+
+    Attributes:
+        attempt: the split's attempt; the working objects carry it in their keys.
+        channels: of the working audio and of the result.
+        samples: of the working audio, per channel, at 44.1 kHz.
+        source_rate, source_samples: of the recording; the result's length follows from them.
+        frames: mel frames; a recording of up to 1,024 samples is cut as if zeros followed it.
+        output: the result's form; none where the result is a mel.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    attempt: int
+    priority: Priority
+    stages: tuple[Stage, ...]
+    mode: int
+    seed: int
+    channels: int
+    samples: int
+    frames: int
+    source_rate: int
+    source_samples: int
+    core: int
+    context: int
+    halo: int
+    fade: int
+    filename: str
+    output: OutputPlan | None = None
+
+    @property
+    def geometry(self) -> Geometry:
+        """Sizes of the windows."""
+        return Geometry(core=self.core, context=self.context, halo=self.halo, fade=self.fade)
+
+    @property
+    def windows(self) -> list[Window]:
+        """The windows, in order."""
+        return plan_windows(self.frames, self.geometry)
+
+    @property
+    def extended_samples(self) -> int:
+        """Samples with the zeros that let a very short recording be reflected at its ends."""
+        return extended(self.samples)
+
+
+def extended(samples: int) -> int:
+    """Length from which a reflection of 1,024 samples can be taken."""
+    return max(samples, PAD + 1)
+
+
+def frames_of(samples: int) -> int:
+    """Mel frames of a recording of so many samples, the zeros of a very short one counted in."""
+    return frame_count(extended(samples))

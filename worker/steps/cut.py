@@ -1,0 +1,99 @@
+"""Split for `vocode` alone: check the mel that was sent and cut it into the pieces that a restorer would leave."""
+
+from pathlib import PurePath
+
+import numpy as np
+
+from shared.formats import SourceFacts, default_output
+from shared.jobs import Manifest
+from shared.keys import chunk_key
+from worker.arrays import ArrayFormatError, ArrayHeader, Floats, put_array, read_header
+from worker.audio.errors import AudioTooLong
+from worker.models.constants import HOP, N_MELS, SAMPLE_RATE, frame_count
+from worker.plan import Plan
+from worker.task import Task
+
+_MAX_CHANNELS = 8
+
+
+class MelError(ArrayFormatError):
+    """The mel that was sent cannot be vocoded."""
+
+    code = "mel_invalid"
+
+
+def cut_mel(task: Task, manifest: Manifest) -> Plan:
+    """Check an `.npy` of a mel `[T, 128]` or `[C, T, 128]` and write it in pieces.
+
+    Raises:
+        ArrayFormatError: if it is no such array, or holds what no magnitude can be.
+    """
+    settings, options = task.ctx.settings, manifest.options
+    header = read_header(task.ctx.store, manifest.input.key)
+    channels, frames = _shape(header)
+    if frames > settings.max_duration_seconds * SAMPLE_RATE / HOP + 1:
+        raise AudioTooLong(f"the mel is longer than the {settings.max_duration_seconds:g} s that this service takes")
+    samples = _samples(frames, options.samples)
+    asked = options.output
+    facts = SourceFacts(container="npy", codec="mel", sample_rate=SAMPLE_RATE, channels=channels)
+    plan = Plan(
+        attempt=task.claim.attempt,
+        priority=options.priority,
+        stages=options.stages,
+        mode=0,
+        seed=0,
+        channels=channels,
+        samples=samples,
+        frames=frames,
+        source_rate=SAMPLE_RATE,
+        source_samples=samples,
+        core=settings.core_frames,
+        context=settings.context_frames,
+        halo=settings.halo_frames,
+        fade=0,
+        filename=PurePath(manifest.input.filename or "mel").stem,
+        output=default_output(facts, asked.model_copy(update={"format": asked.format or "wav"})),
+    )
+    if plan.output and plan.output.channels != channels:
+        raise MelError("a mel cannot be mixed down; send one channel, or leave output.channels out")
+    _write_pieces(task, manifest.input.key, header, plan)
+    return plan
+
+
+def _shape(header: ArrayHeader) -> tuple[int, int]:
+    shape = header.shape if len(header.shape) == 3 else (1, *header.shape)
+    if len(shape) != 3 or shape[2] != N_MELS or not 1 <= shape[0] <= _MAX_CHANNELS or shape[1] < 1:
+        raise MelError(
+            f"the array's shape is {list(header.shape)}; a mel is [T, {N_MELS}] or [C, T, {N_MELS}], "
+            f"with 1 to {_MAX_CHANNELS} channels and at least one frame"
+        )
+    return shape[0], shape[1]
+
+
+def _samples(frames: int, asked: int | None) -> int:
+    samples = asked if asked is not None else HOP * (frames - 1)
+    if samples < 1 or frame_count(samples) != frames:
+        raise MelError(
+            f"{samples} samples do not belong to a mel of {frames} frames; "
+            f"samples must lie between {max(1, HOP * (frames - 1))} and {HOP * frames - 1}"
+        )
+    return samples
+
+
+def _write_pieces(task: Task, source: str, header: ArrayHeader, plan: Plan) -> None:
+    for window in plan.windows:
+        task.check()
+        piece = _read_rows(task, source, header, plan, window.mel_start, window.mel_stop)
+        if not np.isfinite(piece).all() or (piece < 0).any():
+            raise MelError("the mel holds NaN, infinite or negative numbers; magnitudes are finite and not negative")
+        put_array(task.ctx.store, task.own(chunk_key(task.job_id, "restore", window.index, plan.attempt)), piece)
+
+
+def _read_rows(task: Task, source: str, header: ArrayHeader, plan: Plan, start: int, stop: int) -> Floats:
+    row = N_MELS * header.dtype.itemsize
+    parts = []
+    for channel in range(plan.channels):
+        first = header.offset + (channel * plan.frames + start) * row
+        data = task.ctx.store.read(source, first, first + (stop - start) * row)
+        parts.append(np.frombuffer(data, dtype=header.dtype).reshape(-1, N_MELS))
+    return np.stack(parts).astype(np.float32)

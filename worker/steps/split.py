@@ -1,0 +1,123 @@
+"""Split a job: decode its recording once, find out what later steps must know, and cut it into windows."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import PurePath
+
+import numpy as np
+
+from shared.formats import default_output
+from shared.jobs import Manifest
+from shared.keys import noise_key, pcm_key, plan_key, raw_pcm_key
+from shared.records import Piece
+from worker.arrays import Floats, put_array
+from worker.audio.bandlimit import find_cutoff, limit_blocks
+from worker.audio.decode import AudioSource, open_audio
+from worker.audio.measure import Analysis, Measured
+from worker.audio.resample import resample_blocks
+from worker.chunks import reach
+from worker.models.constants import SAMPLE_RATE
+from worker.pcm import pcm_bytes, read_blocks
+from worker.plan import Plan, frames_of
+from worker.steps.cut import cut_mel
+from worker.task import Task
+
+#: Blocks between two looks at whether the job was cancelled.
+_CHECK_EVERY = 64
+
+
+def split(task: Task) -> list[Piece] | None:
+    """Leave the working audio (or the sender's mel, cut), the noise profile and the plan."""
+    manifest = task.manifest()
+    plan = cut_mel(task, manifest) if manifest.options.stages == ("vocode",) else _decode(task, manifest)
+    task.ctx.store.put(task.own(plan_key(task.job_id, plan.attempt)), plan.model_dump_json().encode())
+    return task.ctx.records.complete_split(
+        task.job_id,
+        task.claim,
+        pieces=len(plan.windows),
+        reach=reach(plan.geometry),
+        window=task.ctx.settings.in_flight,
+        seconds=plan.source_samples / plan.source_rate,
+    )
+
+
+def _decode(task: Task, manifest: Manifest) -> Plan:
+    options, attempt, settings = manifest.options, task.claim.attempt, task.ctx.settings
+    name = manifest.input.filename or ""
+    with (
+        task.ctx.store.open(manifest.input.key) as file,
+        open_audio(file, name=name, max_seconds=settings.max_duration_seconds) as source,
+    ):
+        source.check_promise()
+        output = default_output(source.facts, options.output)
+        heard = _Heard(task, mixed_down=output.channels < source.channels)
+        working = resample_blocks(
+            heard.blocks(source), from_rate=source.sample_rate, to_rate=SAMPLE_RATE, channels=output.channels
+        )
+        measured = _measure_and_write(task, options.mode, output.channels, working)
+    if options.mode == 1:
+        _limit_band(task, output.channels, measured)
+    put_array(task.ctx.store, task.own(noise_key(task.job_id, attempt)), measured.noise_profile)
+    return Plan(
+        attempt=attempt,
+        priority=options.priority,
+        stages=options.stages,
+        mode=options.mode,
+        seed=options.seed,
+        channels=output.channels,
+        samples=measured.frames,
+        frames=frames_of(measured.frames),
+        source_rate=source.sample_rate,
+        source_samples=heard.samples,
+        core=settings.core_frames,
+        context=settings.context_frames,
+        halo=settings.halo_frames,
+        fade=settings.fade_frames if options.mode == 2 else 0,
+        filename=PurePath(name or "recording").stem,
+        output=output if "vocode" in options.stages else None,
+    )
+
+
+def _measure_and_write(task: Task, mode: int, channels: int, blocks: Iterable[Floats]) -> Measured:
+    key = raw_pcm_key if mode == 1 else pcm_key
+    analysis = Analysis(channels)
+
+    def measured() -> Iterator[Floats]:
+        for block in blocks:
+            analysis.add(block)
+            yield block
+
+    _write(task, key(task.job_id, task.claim.attempt), measured())
+    return analysis.finish()
+
+
+def _limit_band(task: Task, channels: int, measured: Measured) -> None:
+    """Mode 1: find the cut-off over the whole file, then take everything above it out of the working audio."""
+    store, attempt = task.ctx.store, task.claim.attempt
+    raw = raw_pcm_key(task.job_id, attempt)
+    cutoff = find_cutoff(read_blocks(store, raw, channels), peak=measured.peak)
+    limited = limit_blocks(read_blocks(store, raw, channels), cutoff=cutoff, frames=measured.frames)
+    _write(task, pcm_key(task.job_id, attempt), limited)
+    store.delete(raw)
+
+
+def _write(task: Task, key: str, blocks: Iterable[Floats]) -> None:
+    with task.ctx.store.writer(task.own(key)) as out:
+        for block in blocks:
+            out.write(pcm_bytes(block))
+        out.commit()
+
+
+class _Heard:
+    """Gives the decoder's blocks, mixed down if asked, counts their samples, and looks whether to go on."""
+
+    def __init__(self, task: Task, *, mixed_down: bool) -> None:
+        self.samples = 0
+        self._task = task
+        self._mixed_down = mixed_down
+
+    def blocks(self, source: AudioSource) -> Iterator[Floats]:
+        for number, block in enumerate(source.blocks()):
+            if number % _CHECK_EVERY == 0:
+                self._task.check()
+            self.samples += len(block)
+            yield block.mean(axis=1, keepdims=True, dtype=np.float32) if self._mixed_down else block

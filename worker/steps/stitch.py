@@ -1,0 +1,121 @@
+"""Stitch a job: join its windows, give them the asked form, and end the job."""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from math import log10
+from pathlib import Path
+
+import numpy as np
+
+from shared.jobs import JobOutput
+from shared.keys import chunk_key, result_key, work_prefix
+from shared.records import Kind, Piece
+from shared.storage.interface import ObjectInfo
+from worker.arrays import Floats, get_array, header_of
+from worker.audio.encode import open_encoder
+from worker.audio.resample import resample_blocks, resampled_length
+from worker.mels import read_mel, windows_of
+from worker.models.constants import N_MELS, SAMPLE_RATE, frame_count
+from worker.plan import Plan
+from worker.task import Stopped, Task
+
+#: Frames of mel in memory at once.
+_MEL_BLOCK = 4096
+
+
+def stitch(task: Task) -> list[Piece] | None:
+    """Write the result under this attempt's key, end the job, and delete its working objects."""
+    plan = task.plan()
+    output = _join_mel(task, plan) if plan.output is None else _join_audio(task, plan)
+    if not task.ctx.records.succeed(task.job_id, task.claim, output):
+        return None
+    task.ctx.store.delete_prefix(work_prefix(task.job_id))
+    return []
+
+
+def _join_audio(task: Task, plan: Plan) -> JobOutput:
+    form = plan.output
+    assert form is not None
+    length = resampled_length(plan.source_samples, plan.source_rate, form.sample_rate)
+    gain = 1.0 if form.bit_depth == 32 else _gain(_converted(task, plan, length))
+    with tempfile.TemporaryDirectory(prefix="vfq-") as folder:
+        path = Path(folder, f"result.{form.extension}")
+        with path.open("w+b") as file, open_encoder(file, plan=form, frames=length) as encoder:
+            for block in _converted(task, plan, length):
+                encoder.write(block * np.float32(gain))
+        info = _upload(task, path, form.media_type)
+    return JobOutput(
+        format=form.format,
+        media_type=form.media_type,
+        filename=f"{plan.filename}-restored.{form.extension}",
+        bytes=info.size,
+        samples=length,
+        sample_rate=form.sample_rate,
+        bit_depth=form.bit_depth,
+        channels=form.channels,
+        gain_db=round(20 * log10(gain), 2),
+    )
+
+
+def _upload(task: Task, path: Path, media_type: str) -> ObjectInfo:
+    key = task.own(result_key(task.job_id, task.claim.attempt))
+    return task.ctx.store.upload_file(key, path, content_type=media_type)
+
+
+def _gain(blocks: Iterable[Floats]) -> float:
+    """One gain for the whole file, below 1 only where it would clip: the models stay within ±1, resampling may not."""
+    peak = max((float(np.abs(block).max(initial=0.0)) for block in blocks), default=0.0)
+    return 1.0 if peak <= 1.0 else 1.0 / peak
+
+
+def _converted(task: Task, plan: Plan, length: int) -> Iterator[Floats]:
+    assert plan.output is not None
+    return resample_blocks(
+        _samples(task, plan),
+        from_rate=SAMPLE_RATE,
+        to_rate=plan.output.sample_rate,
+        channels=plan.channels,
+        total_out=length,
+    )
+
+
+def _samples(task: Task, plan: Plan) -> Iterator[Floats]:
+    """The file's samples `[n, C]`, window after window, cut to its length."""
+    left = plan.samples
+    for index, attempt in _winners(task, "vocode", [window.index for window in plan.windows]).items():
+        task.check()
+        block = get_array(task.ctx.store, chunk_key(task.job_id, "vocode", index, attempt))[:left]
+        left -= len(block)
+        yield block
+
+
+def _winners(task: Task, kind: Kind, indices: list[int]) -> dict[int, int]:
+    try:
+        attempts = task.ctx.records.winners(task.job_id, [Piece(kind, index) for index in indices])
+    except KeyError:
+        raise Stopped from None
+    return dict(zip(indices, attempts, strict=True))
+
+
+def _join_mel(task: Task, plan: Plan) -> JobOutput:
+    """The result of `restore` alone: `.npy` float32 `[C, T, 128]`, written channel after channel."""
+    frames = frame_count(plan.samples)
+    attempts = _winners(task, "restore", [window.index for window in windows_of(plan, 0, plan.frames)])
+    key = task.own(result_key(task.job_id, task.claim.attempt))
+    with task.ctx.store.writer(key, content_type="application/x-npy") as out:
+        out.write(header_of((plan.channels, frames, N_MELS)))
+        for channel in range(plan.channels):
+            for start in range(0, frames, _MEL_BLOCK):
+                task.check()
+                stop = min(frames, start + _MEL_BLOCK)
+                mel = read_mel(task.ctx.store, task.job_id, plan, attempts, start, stop)[channel]
+                out.write(np.ascontiguousarray(mel, dtype="<f4").tobytes())
+        info = out.commit()
+    return JobOutput(
+        format="npy",
+        media_type="application/x-npy",
+        filename=f"{plan.filename}-restored.npy",
+        bytes=info.size,
+        samples=frames,
+        channels=plan.channels,
+    )
