@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from shared.storage import ObjectStore, open_storage
+from shared.storage.s3 import S3Store
 from tests.support.redis import redis_server
 from tests.support.swift import Bucket, SwiftServer, make_bucket, swift_server
 
@@ -47,4 +48,4 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "folder":
         return open_storage(f"file://{tmp_path}/store")
     bucket: Bucket = request.getfixturevalue("s3_bucket")
-    return open_storage(f"{bucket.url}/some/prefix", **bucket.options)
+    return S3Store(bucket.server.connection, bucket=bucket.name, prefix="some/prefix/")

@@ -12,7 +12,7 @@ from shared.errors import ObjectMissing, StorageDenied, StorageError, StorageUna
 KEYS = "VFQ_S3_ACCESS_KEY and VFQ_S3_SECRET_KEY"
 MISSING = {"NoSuchKey", "404", "NotFound"}
 BAD_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
-BAD_REGION = {"AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException", "301"}
+BAD_REGION = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 
 
 def error_code(error: boto.ClientError) -> str:
@@ -58,8 +58,14 @@ def _answered(error: boto.ClientError, bucket: str, key: str) -> StorageError:
         return StorageDenied("The S3 server wants another region; check VFQ_S3_REGION.")
     if code in BAD_KEYS:
         return StorageDenied(f"The S3 server does not accept our keys; check {KEYS}.")
+    if 300 <= status < 400:
+        return StorageUnavailable(
+            "The S3 server sends us to another address; check VFQ_S3_ENDPOINT (http or https?) and VFQ_S3_REGION."
+        )
     if status in (401, 403):
         return StorageDenied(f"The S3 server forbids this on bucket {bucket!r}; check what {KEYS} may do.")
     if status >= 500 or status == 429:
-        return StorageUnavailable(f"The S3 server is out of order (status {status}); try again later.")
+        return StorageUnavailable(
+            f"The S3 server is out of order (status {status}); try again later, and check VFQ_S3_ENDPOINT if it stays."
+        )
     return StorageError(f"The S3 server refused the request (S3 code {code or status}).")

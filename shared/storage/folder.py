@@ -106,7 +106,7 @@ class FolderStore:
             for key in _walk(folder, base + "/" if base else "", prefix, after):
                 if limit is not None and count >= limit:
                     return
-                with suppress(ObjectMissing):  # deleted while we were listing
+                with suppress(ObjectMissing, InvalidKey):  # deleted, or made a link, while we were listing
                     yield self.head(key)
                     count += 1
 
@@ -157,8 +157,10 @@ class FolderStore:
     def _path(self, key: str) -> Path:
         path = self._root / check_key(key)
         # One comparison keeps every key inside the folder: a path without links is its own real path.
-        if os.path.realpath(path) != str(path):
-            raise InvalidKey("The storage key leads through a symbolic link, which is not followed.")
+        # (A link to itself resolves to itself, so links are asked for too.)
+        with _reading(key):
+            if os.path.realpath(path) != str(path) or path.is_symlink():
+                raise _link_met()
         return path
 
 
@@ -246,7 +248,7 @@ def _walk(folder: Path, start: str, prefix: str, after: str) -> Iterator[str]:
     """Yield the keys under `folder`, whose own key is `start`, in the order of the whole keys."""
     try:
         with os.scandir(folder) as entries:
-            named = sorted((_ordered_name(entry), entry.name) for entry in entries)
+            named = sorted((_ordered_name(entry), entry.name) for entry in entries if not entry.is_symlink())
     except (FileNotFoundError, NotADirectoryError):
         return
     for ordered, name in named:
@@ -272,6 +274,10 @@ def _info(key: str, found: os.stat_result) -> ObjectInfo:
 
 def _folder_gone() -> StorageUnavailable:
     return StorageUnavailable("The folder of VFQ_STORAGE_URL is gone; is its disk mounted?")
+
+
+def _link_met() -> InvalidKey:
+    return InvalidKey("The storage key leads through a symbolic link, which is not followed.")
 
 
 @contextmanager
@@ -302,6 +308,8 @@ def _writing(key: str) -> Iterator[None]:
 def _failure(error: OSError) -> StorageError | InvalidKey:
     if isinstance(error, PermissionError):
         return StorageDenied("The folder of VFQ_STORAGE_URL may not be used by this user.")
+    if error.errno == errno.ELOOP:
+        return _link_met()
     if error.errno == errno.ENAMETOOLONG:
         return InvalidKey("A part of the storage key is too long for the folder's file system.")
     reason = os.strerror(error.errno or errno.EIO)

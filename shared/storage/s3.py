@@ -78,12 +78,12 @@ def connect(
     _check_endpoint(endpoint, "VFQ_S3_ENDPOINT")
     _check_endpoint(public_endpoint, "VFQ_S3_PUBLIC_ENDPOINT")
     session = boto3.session.Session(aws_access_key_id=access_key or None, aws_secret_access_key=secret_key or None)
-    make: Any = partial(session.client, "s3", region_name=region or session.region_name or DEFAULT_REGION)
-    client = make(endpoint_url=endpoint, config=PATIENT)
+    make = partial(_client, session, region or session.region_name or DEFAULT_REGION)
+    client = make(endpoint, PATIENT)
     return Connection(
         client=client,
-        probe=make(endpoint_url=endpoint, config=HASTY),
-        signer=make(endpoint_url=public_endpoint, config=PATIENT) if public_endpoint else client,
+        probe=make(endpoint, HASTY),
+        signer=make(public_endpoint, PATIENT) if public_endpoint else client,
     )
 
 
@@ -279,6 +279,19 @@ def _promised(answer: dict[str, Any], start: int, stop: int | None) -> int:
             return length
     answer["Body"].close()
     raise StorageError("The S3 server answered another range than the one that was asked for.")
+
+
+def _client(session: boto3.session.Session, region: str, endpoint: str | None, config: Config) -> Any:
+    client: Any = session.client("s3", region_name=region, endpoint_url=endpoint, config=config)
+    if endpoint:
+        client.meta.events.register_last("before-parameter-build.s3", _stay_here)
+    return client
+
+
+def _stay_here(context: dict[str, Any], **_: Any) -> None:
+    # Only AWS has regions to go to. Elsewhere a redirection, as from http to https, sends botocore round
+    # in circles until Python's stack ends; what it has followed once it does not follow again.
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _check_endpoint(url: str | None, setting: str) -> None:

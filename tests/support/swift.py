@@ -21,9 +21,10 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from shared.storage.s3 import connect
+from shared.storage.s3 import Connection, connect
 from tests.support.ports import free_port
 
 HERE = Path(__file__).parent
@@ -74,6 +75,17 @@ class SwiftServer:
     def endpoint(self) -> str:
         """The URL of the S3 API."""
         return f"http://127.0.0.1:{self.port}"
+
+    @cached_property
+    def connection(self) -> Connection:
+        """Clients for it; made once, because making them takes boto3 half a second."""
+        return connect(
+            endpoint=self.endpoint,
+            public_endpoint=None,
+            region=None,
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+        )
 
     def prepare(self) -> None:
         """Write configuration and rings."""
@@ -188,7 +200,7 @@ class Bucket:
 def make_bucket(server: SwiftServer, name: str | None = None) -> Bucket:
     """Create a bucket, with a name of its own if none is given; one that is there already will do."""
     bucket = Bucket(name or f"bucket-{secrets.token_hex(6)}", server)
-    client = connect(**bucket.options, public_endpoint=None, region=None).client
+    client = server.connection.client
     with suppress(client.exceptions.BucketAlreadyOwnedByYou):
         client.create_bucket(Bucket=bucket.name)
     return bucket
