@@ -88,7 +88,7 @@ def parse_header(data: bytes, size: int) -> ArrayHeader:
         shape, fortran, dtype = read(buffer)
     except ValueError:
         raise ArrayFormatError("the file is no .npy array; write it with numpy.save") from None
-    if fortran and len(shape) > 1 or dtype not in (np.dtype("<f4"), np.dtype("<f8"), np.dtype("<f2")):
+    if (fortran and len(shape) > 1) or dtype not in (np.dtype("<f4"), np.dtype("<f8"), np.dtype("<f2")):
         raise ArrayFormatError("the array must be floating point, little-endian and in C order")
     needed = buffer.tell() + prod(shape) * dtype.itemsize
     if size != needed:

@@ -62,7 +62,7 @@ def plan_windows(frames: int, geometry: Geometry) -> list[Window]:
     full = geometry.core + 2 * geometry.context
     if frames <= full:
         return [Window(0, 0, frames, 0, frames, 0, frames)]
-    windows = []
+    windows: list[Window] = []
     start = 0
     while frames > start + geometry.core + max(geometry.context, GRID):
         seen_start = max(0, start - geometry.context)

@@ -25,11 +25,11 @@ EXPLAINED = (AudioError, ModelError, ArrayFormatError, OutputNotPossible, Servic
 _PLANS_KEPT = 64
 
 
-class Stopped(Exception):  # noqa: N818 - no error: the job was cancelled or is over
+class Stopped(Exception):
     """The job needs no more work."""
 
 
-class TryAgain(Exception):  # noqa: N818 - tells the queue what to do
+class TryAgain(Exception):
     """Redis or storage could not be used; the piece is to be handed out again."""
 
 

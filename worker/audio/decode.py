@@ -111,7 +111,9 @@ def _open(file: GuardedFile, name: str) -> Decoded:
     try:
         return _open_kind(file, kind)
     except AudioUnreadable as error:
-        raise AudioUnreadable(f"{_called(name)} looks like {kind.container}, but cannot be read. {error}") from error
+        hint = " Was it cut short? Its index is at its end." if kind.container == "mp4" else ""
+        message = f"{_called(name)} looks like {kind.container}, but cannot be read. {error}{hint}"
+        raise AudioUnreadable(message) from error
 
 
 def _open_kind(file: GuardedFile, kind: Kind) -> Decoded:

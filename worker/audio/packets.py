@@ -73,9 +73,11 @@ def _sound(container: Any) -> Any:
     stream = container.streams.best("audio")
     if stream is None:
         raise AudioMissing("The file has no sound in it; send one with an audio track.")
+    if stream.codec_context is None:
+        raise AudioUnreadable("No decoder for its encoding is at hand; convert it to WAV or FLAC.")
     for other in container.streams:
         if other.index != stream.index:
-            other.discard = "all"
+            other.discard = av.stream.Discard.all
     stream.codec_context.thread_count = 1
     return stream
 

@@ -1,0 +1,244 @@
+import io
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from shared.jobs import Status
+from shared.records import Piece
+from tests.support.standins import StandInRestorer, StandInVocoder
+
+RATE = 44_100
+
+
+def wav(samples, rate=RATE, subtype="FLOAT", form="WAV"):
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, subtype=subtype, format=form)
+    return file.getvalue()
+
+
+def noise(samples, channels=1, seed=0):
+    return np.random.default_rng(seed).uniform(-0.5, 0.5, (samples, channels)).astype(np.float32)
+
+
+def decoded(data):
+    return soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+
+
+@pytest.mark.parametrize("samples", [1, 440, 1024, 1025, 50_000, 441 * 256, 441 * 256 - 1, 300_123])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_small_windows_give_what_one_window_gives(bench, samples, channels):
+    data = wav(noise(samples, channels))
+    small, whole = bench(), bench(core_frames=64 * 100)
+    results = []
+    for worker in (small, whole):
+        job = worker.submit(data)
+        worker.run()
+        audio, rate = decoded(worker.result(job))
+        assert (audio.shape, rate) == ((samples, channels), RATE)
+        results.append(audio)
+    np.testing.assert_array_equal(*results)
+
+
+def test_working_objects_are_gone_when_the_job_is_over(bench):
+    worker = bench()
+    job = worker.submit(wav(noise(200_000)))
+    worker.run()
+    assert worker.objects(job) == ["result.1", "source"]
+
+
+def test_every_task_may_run_twice(bench):
+    once, twice = bench(), bench()
+    data = wav(noise(200_000, 2))
+    results = []
+    for worker in (once, twice):
+        job = worker.submit(data)
+        while worker.waiting:
+            if worker is twice:
+                worker.waiting.appendleft(worker.waiting[0])
+                worker.step()
+            worker.step()
+        results.append(worker.result(job))
+        assert worker.objects(job) == ["result.1", "source"]
+    assert results[0] == results[1]
+    assert once.sent == twice.sent
+
+
+def test_two_attempts_at_one_piece_leave_one_object(bench, monkeypatch):
+    """Both begin before either ends: the second to finish finds that it does not count and cleans up."""
+    worker = bench()
+    job = worker.submit(wav(noise(200_000)))
+    worker.step()
+    piece = worker.waiting[0][1]
+    complete = worker.records.complete
+
+    def late(job_id, claim, *, model):
+        if claim.attempt == 1:
+            worker.waiting.appendleft((job_id, piece))
+            worker.step()
+        return complete(job_id, claim, model=model)
+
+    monkeypatch.setattr(worker.records, "complete", late)
+    worker.step()
+    monkeypatch.undo()
+    assert worker.records.winners(job, [piece]) == [2]
+    assert [key for key in worker.objects(job) if key.startswith("work/restore/0.")] == ["work/restore/0.2"]
+    worker.run()
+    assert worker.records.get(job).status is Status.SUCCEEDED
+
+
+def test_windows_done_in_any_order_give_the_same_bytes(bench):
+    data = wav(noise(400_000))
+    results = []
+    for order in (0, -1):
+        worker = bench()
+        job = worker.submit(data)
+        while worker.waiting:
+            worker.step(order)
+        results.append(worker.result(job))
+    assert results[0] == results[1]
+
+
+def test_restore_alone_and_vocode_alone_make_the_chain(bench):
+    data = wav(noise(300_000, 2))
+    worker = bench()
+    chain, mel_job = worker.submit(data), worker.submit(data, stages="restore")
+    worker.run()
+    mel = worker.result(mel_job)
+    assert np.load(io.BytesIO(mel)).shape == (2, 300_000 // 441 + 1, 128)
+    assert np.load(io.BytesIO(mel)).dtype == np.float32
+    vocoded = worker.submit(mel, filename="mel.npy", stages="vocode", samples=300_000, output={"bit_depth": 32})
+    worker.run()
+    np.testing.assert_array_equal(decoded(worker.result(vocoded))[0], decoded(worker.result(chain))[0])
+
+
+def test_vocode_alone_is_441_samples_a_frame_but_the_last(bench):
+    worker = bench()
+    mel = io.BytesIO()
+    np.save(mel, np.ones((300, 128)))
+    job = worker.submit(mel.getvalue(), stages="vocode")
+    worker.run()
+    assert decoded(worker.result(job))[0].shape == (441 * 299, 1)
+
+
+@pytest.mark.parametrize(
+    ("array", "code", "words"),
+    [
+        (np.ones((10, 80), np.float32), "mel_invalid", "128"),
+        (np.ones(128, np.float32), "mel_invalid", "128"),
+        (np.ones((9, 10, 128), np.float32), "mel_invalid", "channels"),
+        (np.ones((0, 128), np.float32), "mel_invalid", "frame"),
+        (np.ones((1, 128), np.float32), "mel_invalid", "samples"),
+        (np.full((10, 128), np.nan, np.float32), "mel_invalid", "NaN"),
+        (np.full((10, 128), -1, np.float32), "mel_invalid", "negative"),
+        (np.ones((10, 128), np.int16), "mel_unreadable", "floating point"),
+        (np.array([{"a": 1}], dtype=object), "mel_unreadable", "floating point"),
+    ],
+)
+def test_a_mel_that_cannot_be_vocoded_says_why(bench, array, code, words):
+    worker = bench()
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    job = worker.submit(file.getvalue(), stages="vocode")
+    worker.run()
+    error = worker.records.get(job).error
+    assert error.code == code
+    assert words in error.message
+    assert worker.objects(job) == ["source"]
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF", b"\x93NUMPY", b"\x93NUMPY\x01\x00\xff\xff{"])
+def test_a_mel_that_is_no_array_is_unreadable(bench, data):
+    worker = bench()
+    job = worker.submit(data, stages="vocode")
+    worker.run()
+    assert worker.records.get(job).error.code == "mel_unreadable"
+
+
+def test_a_mel_cut_short_is_unreadable(bench):
+    worker = bench()
+    file = io.BytesIO()
+    np.save(file, np.ones((300, 128), np.float32))
+    job = worker.submit(file.getvalue()[:-1], stages="vocode")
+    worker.run()
+    assert worker.records.get(job).error.code == "mel_unreadable"
+
+
+def test_a_longer_recording_than_allowed_fails_with_the_limit(bench):
+    worker = bench(max_duration_seconds=2)
+    good, bad = worker.submit(wav(noise(2 * RATE))), worker.submit(wav(noise(2 * RATE + 1)))
+    worker.run()
+    assert worker.records.get(good).status is Status.SUCCEEDED
+    assert worker.records.get(bad).error.code == "audio_too_long"
+    assert "2 s" in worker.records.get(bad).error.message
+
+
+def test_a_mono_request_mixes_down_before_the_models(bench):
+    worker = bench()
+    job = worker.submit(wav(noise(100_000, 2)), output={"channels": "mono"})
+    worker.run()
+    assert decoded(worker.result(job))[0].shape == (100_000, 1)
+
+
+def test_resampling_that_would_clip_gets_one_gain_for_the_whole_file(bench):
+    class Loud(StandInVocoder):
+        def vocode(self, mel, spans):
+            return super().vocode(mel, spans).sign() * 0.999
+
+    worker = bench(vocoder=Loud())
+    job = worker.submit(wav(noise(60_000)), output={"sample_rate": 48_000, "bit_depth": 16})
+    worker.run()
+    assert worker.records.get(job).output.gain_db < 0
+    audio = decoded(worker.result(job))[0]
+    assert np.abs(audio).max() <= 1.0
+    assert len(audio) == (60_000 * 48_000 + 22_050) // 44_100
+
+
+def test_a_job_canceled_in_the_middle_stops_and_frees_its_objects(bench):
+    worker = bench()
+    job = worker.submit(wav(noise(900_000)))
+    for _ in range(4):
+        worker.step()
+    assert worker.records.cancel(job) is Status.CANCELING
+    worker.run()
+    assert worker.records.get(job).status is Status.CANCELED
+    assert worker.objects(job) == ["source"]
+    assert Piece("stitch") not in worker.sent
+
+
+def test_a_step_that_breaks_fails_its_job_and_the_next_one_runs(bench):
+    class Broken(StandInRestorer):
+        def restore(self, padded, conditions):
+            if padded.abs().max() > 0.9:
+                raise RuntimeError("secret detail of a library")
+            return super().restore(padded, conditions)
+
+    worker = bench(restorer=Broken())
+    bad, good = worker.submit(wav(np.ones(50_000))), worker.submit(wav(noise(50_000)))
+    worker.run()
+    error = worker.records.get(bad).error
+    assert error.code == "internal_error"
+    assert "secret" not in error.message
+    assert worker.objects(bad) == ["source"]
+    assert worker.records.get(good).status is Status.SUCCEEDED
+
+
+def test_mode_2_windows_are_cross_faded(bench):
+    class Levels(StandInRestorer):
+        """Every window is another constant, as if its statistics were its own."""
+
+        def restore(self, padded, conditions):
+            seeds = [condition.seed for condition in conditions]
+            assert all(condition.mode == 2 for condition in conditions)
+            level = [10.0 ** (1 + seed // (8 * 1_000_003) % 2) for seed in seeds]
+            return super().restore(padded, conditions) * 0 + torch.tensor(level)[:, None, None, None]
+
+    worker = bench(restorer=Levels())
+    job = worker.submit(wav(noise(200_000)), mode=2, stages="restore")
+    worker.run()
+    level = np.log10(np.load(io.BytesIO(worker.result(job)))[0, :, 0])
+    assert level[0] == pytest.approx(1, abs=1e-4)
+    assert level[128] == pytest.approx(1.5, abs=0.02)
+    assert level[128 + 40] == pytest.approx(2, abs=1e-4)
+    assert np.abs(np.diff(level)).max() < 0.02
