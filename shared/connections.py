@@ -19,11 +19,11 @@ def open_store(settings: Settings) -> ObjectStore:
     )
 
 
-def open_records(settings: Settings) -> JobRecords:
-    """Open the job records."""
-    return JobRecords(connect(settings.redis_url), prefix=settings.key_prefix)
+def open_records(settings: Settings, *, retries: int = 8, timeout: float = 10.0) -> JobRecords:
+    """Open the job records; for `retries` and `timeout` see `shared.records.connect`."""
+    return JobRecords(connect(settings.redis_url, retries=retries, timeout=timeout), prefix=settings.key_prefix)
 
 
-def open_presence(settings: Settings) -> Presence:
-    """Open the register of live workers."""
-    return Presence(connect(settings.redis_url), prefix=settings.key_prefix)
+def open_presence(settings: Settings, *, retries: int = 8, timeout: float = 10.0) -> Presence:
+    """Open the register of live workers; for `retries` and `timeout` see `shared.records.connect`."""
+    return Presence(connect(settings.redis_url, retries=retries, timeout=timeout), prefix=settings.key_prefix)

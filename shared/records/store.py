@@ -213,13 +213,19 @@ class _reachable:  # noqa: N801 - read as a word: with _reachable()
             ) from error
 
 
-def connect(url: str) -> redis.Redis:
-    """Open a client that outlives a restart of Redis: a call is tried again for some ten seconds."""
+def connect(url: str, *, retries: int = 8, timeout: float = 10.0) -> redis.Redis:
+    """Open a client; with the default retries it outlives a restart of Redis of some ten seconds.
+
+    Args:
+        url: of the Redis.
+        retries: further tries of one call, at growing distances up to 2 s.
+        timeout: seconds until a try counts as failed; at most 5 of them to connect.
+    """
     return redis.Redis.from_url(
         url,
         decode_responses=True,
-        socket_timeout=10,
-        socket_connect_timeout=5,
+        socket_timeout=timeout,
+        socket_connect_timeout=min(timeout, 5.0),
         health_check_interval=25,
-        retry=Retry(ExponentialBackoff(cap=2, base=0.1), 8),
+        retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries),
     )
