@@ -1,0 +1,60 @@
+"""Taking a job in: manifest, record, message, in this order, and all of it back if a step fails."""
+
+import time
+
+from api.services import Services
+from shared import log
+from shared.errors import QueueUnavailable, StorageError
+from shared.jobs import Job, JobInput, JobOptions, Manifest, Progress, Status
+from shared.keys import job_prefix, manifest_key
+from shared.records import SPLIT
+
+_log = log.logger("api")
+
+
+def accept(to: Services, job_id: str, source: JobInput, options: JobOptions) -> Job:
+    """Queue a job whose recording is in storage.
+
+    Raises:
+        QueueUnavailable: if Redis or the broker does not take it; nothing of it is left then.
+        StorageError: the same for storage.
+    """
+    created = round(time.time(), 6)  # what a score in Redis keeps exactly
+    manifest = Manifest(id=job_id, created_at=created, input=source, options=options)
+    try:
+        to.store.put(manifest_key(job_id), manifest.model_dump_json().encode(), content_type="application/json")
+        to.records.create(manifest)  # False would mean that a lost answer was asked for again: the record is ours
+        to.dispatcher.send(job_id, [SPLIT], options.priority)
+    except BaseException as error:
+        if _take_back(to, job_id) or not isinstance(error, QueueUnavailable):
+            raise
+    return _as_accepted(to, manifest)
+
+
+def forget_objects(to: Services, job_id: str) -> None:
+    """Delete what a job that was not accepted has in storage; what cannot be deleted now, a sweep will."""
+    try:
+        to.store.delete_prefix(job_prefix(job_id))
+    except StorageError as error:
+        _log.warning("objects of a refused job stay in storage", job_id=job_id, reason=error.message)
+
+
+def _take_back(to: Services, job_id: str) -> bool:
+    """Undo; False if a worker has begun the job, so that it must count as accepted."""
+    try:
+        if not to.records.withdraw(job_id) and to.records.state(job_id) is not None:
+            return False
+    except QueueUnavailable as error:
+        # If the record was made, its job ends as failed once Redis is back: its recording is gone.
+        _log.warning("the record of a refused job may stay", job_id=job_id, reason=error.message)
+    forget_objects(to, job_id)
+    return True
+
+
+def _as_accepted(to: Services, manifest: Manifest) -> Job:
+    try:
+        job = to.records.get(manifest.id)
+    except QueueUnavailable:  # gone between the last step and this one; the job is in all the same
+        job = None
+    begin = Progress(percent=0.0, stage="split", done_seconds=0.0, total_seconds=None)
+    return job or Job(manifest=manifest, status=Status.QUEUED, version=1, progress=begin)

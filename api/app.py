@@ -1,0 +1,85 @@
+"""The Flask application: its parts put together."""
+
+from flask import Response, render_template_string
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
+from flask_openapi3_swagger.plugins import RegisterPlugin  # type: ignore[import-untyped]
+from flask_openapi3_swagger.templates import swagger_html_string  # type: ignore[import-untyped]
+from pydantic import ValidationError
+
+from api import access, describe, problems
+from api.errors import FieldError, Unprocessable, pointer
+from api.health import health, running_version
+from api.jobs import jobs
+from api.results import results
+from api.services import Services, connected
+from shared.presence import Presence
+from shared.queues import Dispatcher
+from shared.records import JobRecords
+from shared.settings import Settings
+from shared.storage import ObjectStore
+
+DESCRIPTION = (
+    "Speech restoration with VoiceFixer: submit a recording, poll its job, fetch the result. "
+    "Every error is a problem document (RFC 9457) with a stable `code`."
+)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    records: JobRecords | None = None,
+    store: ObjectStore | None = None,
+    dispatcher: Dispatcher | None = None,
+    presence: Presence | None = None,
+) -> OpenAPI:
+    """Make the application; what is not given is opened as the settings say. Nothing is connected yet.
+
+    Raises:
+        SettingsError: if a setting is wrong.
+    """
+    app = OpenAPI(
+        __name__,
+        info=Info(title="voicefixer-queue", version=running_version(), description=DESCRIPTION),
+        doc_ui=False,
+        validation_error_status="default",  # so that the document gets no answers that we do not give
+        validation_error_model=problems.Problem,
+        validation_error_callback=_refuse_query,
+        static_folder=None,
+    )
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.json.compact = True  # type: ignore[attr-defined]
+    connected(settings, records=records, store=store, dispatcher=dispatcher, presence=presence).install(app)
+    access.install(app)
+    problems.install(app)
+    for blueprint in (jobs, results, health):
+        app.register_api(blueprint)
+    _document(app)
+    return app
+
+
+def _refuse_query(error: ValidationError) -> Response:
+    raise Unprocessable.of(
+        *(FieldError(pointer(detail["loc"]), detail["msg"]) for detail in error.errors(include_url=False))
+    )
+
+
+def _document(app: OpenAPI) -> None:
+    """Serve the OpenAPI document and Swagger's page, whose files come from a package and not from the net."""
+    app.components_schemas.update(describe.components())
+    app.register_blueprint(RegisterPlugin.register(doc_url="openapi.json"))
+    app.add_url_rule("/openapi.json", "document", lambda: app.api_doc)
+    app.add_url_rule("/docs", "docs", _swagger_page)
+
+
+def _swagger_page() -> str:
+    # Without this Swagger asks a validator on the net.
+    offline = {"validatorUrl": None}
+    page = render_template_string(
+        swagger_html_string, doc_url="openapi.json", swagger_config=offline, oauth_config=None
+    )
+    return page.strip()
+
+
+__all__ = ["Services", "create_app"]

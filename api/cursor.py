@@ -1,0 +1,35 @@
+"""Where a page of a list ended, as an opaque text."""
+
+import base64
+import binascii
+import json
+import math
+import re
+
+Position = tuple[float, str]
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_FARTHEST = 1e11  # seconds: the year 5138
+
+
+def encode(position: Position) -> str:
+    """Write a position: time of creation, id."""
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).rstrip(b"=").decode()
+
+
+def decode(text: str) -> Position:
+    """Read a position.
+
+    Raises:
+        ValueError: if the text is none of ours.
+    """
+    try:
+        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
+        created, job_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if not (isinstance(created, float) and math.isfinite(created) and 0 <= created < _FARTHEST):
+            raise ValueError
+        if not (isinstance(job_id, str) and _ID.fullmatch(job_id)):
+            raise ValueError
+    except (ValueError, TypeError, RecursionError, binascii.Error):
+        raise ValueError("not a cursor") from None
+    return created, job_id

@@ -1,0 +1,185 @@
+"""The OpenAPI document: what the routes cannot tell of themselves."""
+
+from typing import Any
+
+from flask_openapi3.models.schema import Schema
+from flask_openapi3.models.tag import Tag
+from flask_openapi3.types import ResponseDict
+from pydantic import BaseModel, Field, create_model
+
+from api.options import JobRequest
+from api.problems import MEDIA_TYPE, Problem
+from api.schemas import JobPage, JobView
+from shared.formats import FORMATS
+from shared.jobs import JobOptions, OutputRequest
+
+JOBS = Tag(name="Jobs", description="Submit recordings and follow them.")
+RESULTS = Tag(name="Results", description="Fetch what came out.")
+SERVICE = Tag(name="Service", description="How the service is.")
+
+#: Seconds after which it pays to ask again.
+RETRY_AFTER = 1
+
+
+class Ready(BaseModel):
+    """Whether work can be taken and done."""
+
+    redis: str = Field(description="`ok`, or what is wrong in a word.")
+    storage: str = Field(description="`ok`, or what is wrong in a word.")
+    workers: dict[str, int] | None = Field(description="Live workers by stage; null if Redis cannot be asked.")
+    ready: bool
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: str
+
+
+class Version(BaseModel):
+    """What runs here."""
+
+    name: str
+    version: str
+
+
+_JSON_OBJECT = {"type": "object", "contentMediaType": "application/json"}
+_FLAT_OUTPUT: dict[str, Any] = {
+    f"output_{name}": (str | None, Field(None, alias=f"output.{name}", description=info.description))
+    for name, info in OutputRequest.model_fields.items()
+}
+SubmitForm = create_model(
+    "SubmitForm",
+    __base__=JobOptions,
+    file=(str, Field(json_schema_extra={"format": "binary"}, description="The recording, with a file name.")),
+    options=(
+        JobOptions | None,
+        Field(None, description="All options as one JSON object, instead of or beside single fields."),
+    ),
+    **_FLAT_OUTPUT,
+)
+SubmitForm.__doc__ = "A recording and its options; an option may be given once."
+
+
+def _reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def components() -> dict[str, Schema]:
+    """Give the schemas that the descriptions refer to, with those that they refer to in turn."""
+    found: dict[str, Schema] = {}
+    for model, mode in (
+        (JobView, "serialization"),
+        (JobPage, "serialization"),
+        (Problem, "serialization"),
+        (Ready, "serialization"),
+        (Alive, "serialization"),
+        (Version, "serialization"),
+        (JobRequest, "validation"),
+        (SubmitForm, "validation"),
+    ):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode=mode)  # type: ignore[arg-type]
+        inner = schema.pop("$defs", {})
+        found |= {name: Schema(**one) for name, one in {**inner, model.__name__: schema}.items()}
+    return found
+
+
+def _json(model: type[BaseModel], description: str, *headers: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": _reference(model)}},
+        **_headers(*headers),
+    }
+
+
+def _problem(description: str, *headers: str) -> dict[str, Any]:
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": _reference(Problem)}}, **_headers(*headers)}
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {"headers": {name: _HEADERS[name] for name in names}} if names else {}
+
+
+def _header(description: str, kind: str = "string") -> dict[str, Any]:
+    return {"description": description, "schema": {"type": kind}}
+
+
+_HEADERS = {
+    "Location": _header("Address of the job."),
+    "Retry-After": _header("Seconds after which to ask again.", "integer"),
+    "ETag": _header("Names this version."),
+    "Link": _header('The next page, as `rel="next"`.'),
+    "Allow": _header("Methods that the address answers."),
+    "Accept-Ranges": _header("`bytes`."),
+    "Content-Length": _header("Bytes of this answer.", "integer"),
+    "Content-Range": _header("Which bytes of how many."),
+    "Content-Disposition": _header("The file's name."),
+}
+
+ANY_ERROR: ResponseDict = {"default": _problem("Any other error.")}
+_NO_JOB = _problem("`job_not_found`, or `malformed_job_id`.")
+_DOWN = _problem("`queue_unavailable`, `storage_unavailable`: try again.", "Retry-After")
+_UNCHANGED = {"description": "Nothing has changed.", **_headers("ETag")}
+_AUDIO = {
+    media_type: {"schema": {"type": "string", "format": "binary"}}
+    for media_type in [*(form.media_type for form in FORMATS.values()), "application/octet-stream"]
+}
+_RESULT_HEADERS = ("ETag", "Content-Length", "Accept-Ranges", "Content-Disposition")
+
+SUBMIT_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": _reference(SubmitForm),
+            "encoding": {name: {"contentType": "application/json"} for name in ("options", "output", "metadata")},
+        },
+        "application/json": {"schema": _reference(JobRequest)},
+    },
+}
+SUBMIT_RESPONSES: ResponseDict = {
+    "202": _json(JobView, "The job is queued.", "Location", "Retry-After", "ETag"),
+    "400": _problem("`invalid_json`, `malformed_form` or `upload_incomplete`."),
+    "413": _problem("`upload_too_large`, or `form_too_large`."),
+    "415": _problem("`unsupported_media_type`."),
+    "422": _problem("`invalid_request`, `file_missing`, `file_empty`, `input_not_allowed`, `input_missing`…"),
+    "503": _DOWN,
+}
+LIST_RESPONSES: ResponseDict = {
+    "200": _json(JobPage, "A page of jobs.", "Link"),
+    "422": _problem("`invalid_request`: a filter or the cursor is wrong."),
+    "503": _DOWN,
+}
+READ_RESPONSES: ResponseDict = {
+    "200": _json(JobView, "The job.", "ETag", "Retry-After"),
+    "304": _UNCHANGED,
+    "404": _NO_JOB,
+    "503": _DOWN,
+}
+CANCEL_RESPONSES: ResponseDict = {
+    "202": _json(JobView, "The job is canceled, or will be.", "ETag", "Retry-After"),
+    "404": _NO_JOB,
+    "409": _problem("`job_over`."),
+    "503": _DOWN,
+}
+DELETE_RESPONSES: ResponseDict = {
+    "202": _json(JobView, "The job was running: it is being canceled; delete it again when it is over."),
+    "204": {"description": "The job and its objects are gone."},
+    "404": _NO_JOB,
+    "503": _DOWN,
+}
+RESULT_RESPONSES: ResponseDict = {
+    "200": {"description": "The file.", "content": _AUDIO, **_headers(*_RESULT_HEADERS)},
+    "206": {"description": "A part of it.", "content": _AUDIO, **_headers(*_RESULT_HEADERS, "Content-Range")},
+    "304": _UNCHANGED,
+    "404": _NO_JOB,
+    "409": _problem("`job_not_finished`, `job_failed`, `job_canceled` or `job_expired`.", "Retry-After"),
+    "410": _problem("`result_gone`."),
+    "416": _problem("`range_not_satisfiable`.", "Content-Range"),
+    "503": _DOWN,
+}
+READY_RESPONSES: ResponseDict = {
+    "200": _json(Ready, "Ready."),
+    "503": _json(Ready, "Not ready; the body says what is missing."),
+}
+ALIVE_RESPONSES: ResponseDict = {"200": _json(Alive, "Alive.")}
+VERSION_RESPONSES: ResponseDict = {"200": _json(Version, "The version.")}

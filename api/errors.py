@@ -1,0 +1,188 @@
+"""What the API answers instead of doing what was asked, each with its HTTP status."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from shared.errors import ServiceError
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """What is wrong with one field: `pointer` is a JSON pointer into the request (RFC 6901, as a fragment)."""
+
+    pointer: str
+    detail: str
+
+
+def pointer(path: Iterable[str | int]) -> str:
+    """Write the place of a field as the fragment `#/output/format`; long names are cut."""
+    return "#" + "".join("/" + str(part)[:80].replace("~", "~0").replace("/", "~1") for part in path)
+
+
+@dataclass(eq=False)
+class RequestError(ServiceError):
+    """
+    Base of what callers get told as a problem document.
+
+    Attributes:
+        status: of the HTTP answer
+        errors: the fields at fault
+        headers: more headers of the answer
+
+    """
+
+    message: str
+    errors: Sequence[FieldError] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    code: ClassVar[str] = "bad_request"
+    status: ClassVar[int] = 400
+
+    def __post_init__(self) -> None:
+        super().__init__(self.message)
+
+
+class InvalidJson(RequestError):
+    """The body is not JSON, or not an object."""
+
+    code: ClassVar[str] = "invalid_json"
+
+
+class MalformedForm(RequestError):
+    """The body is not the multipart form that its header promises."""
+
+    code: ClassVar[str] = "malformed_form"
+
+
+class UploadIncomplete(RequestError):
+    """The body ended too early: the client broke off."""
+
+    code: ClassVar[str] = "upload_incomplete"
+
+
+class UploadTooLarge(RequestError):
+    """The recording is larger than VFQ_MAX_UPLOAD_BYTES."""
+
+    code: ClassVar[str] = "upload_too_large"
+    status: ClassVar[int] = 413
+
+
+class FormTooLarge(RequestError):
+    """The fields beside the file, or a JSON body, are larger than any options can be."""
+
+    code: ClassVar[str] = "form_too_large"
+    status: ClassVar[int] = 413
+
+
+class UnsupportedMedia(RequestError):
+    """The body is of a type that the API does not read."""
+
+    code: ClassVar[str] = "unsupported_media_type"
+    status: ClassVar[int] = 415
+
+
+class Unprocessable(RequestError):
+    """The request reads well, but asks for what cannot be done; `errors` names the fields."""
+
+    code: ClassVar[str] = "invalid_request"
+    status: ClassVar[int] = 422
+
+    @classmethod
+    def of(cls, *errors: FieldError) -> "Unprocessable":
+        """Make one whose sentence is that of its fields."""
+        return cls("; ".join(f"{error.pointer}: {error.detail}" for error in errors[:5]), errors)
+
+
+class FileMissing(Unprocessable):
+    """The form has no part `file` with a file name."""
+
+    code: ClassVar[str] = "file_missing"
+
+
+class FileEmpty(Unprocessable):
+    """The recording has no bytes."""
+
+    code: ClassVar[str] = "file_empty"
+
+
+class InputNotAllowed(Unprocessable):
+    """The named object is not under one of VFQ_INPUT_PREFIXES."""
+
+    code: ClassVar[str] = "input_not_allowed"
+
+
+class InputMissing(Unprocessable):
+    """There is no object of the name given."""
+
+    code: ClassVar[str] = "input_missing"
+
+
+class InputTooLarge(Unprocessable):
+    """The named object is larger than VFQ_MAX_UPLOAD_BYTES."""
+
+    code: ClassVar[str] = "input_too_large"
+
+
+class JobNotFound(RequestError):
+    """No job has this id."""
+
+    code: ClassVar[str] = "job_not_found"
+    status: ClassVar[int] = 404
+
+
+class MalformedJobId(JobNotFound):
+    """This cannot be the id of a job."""
+
+    code: ClassVar[str] = "malformed_job_id"
+
+
+class JobConflict(RequestError):
+    """The state of the job does not allow what was asked."""
+
+    code: ClassVar[str] = "job_conflict"
+    status: ClassVar[int] = 409
+
+
+class JobOver(JobConflict):
+    """The job has ended already."""
+
+    code: ClassVar[str] = "job_over"
+
+
+class JobNotFinished(JobConflict):
+    """The job has no result yet."""
+
+    code: ClassVar[str] = "job_not_finished"
+
+
+class JobFailed(JobConflict):
+    """The job has no result because it failed."""
+
+    code: ClassVar[str] = "job_failed"
+
+
+class JobCanceled(JobConflict):
+    """The job has no result because it was canceled."""
+
+    code: ClassVar[str] = "job_canceled"
+
+
+class JobExpired(JobConflict):
+    """The job has no result because its deadline passed."""
+
+    code: ClassVar[str] = "job_expired"
+
+
+class ResultGone(RequestError):
+    """The result is no longer in storage."""
+
+    code: ClassVar[str] = "result_gone"
+    status: ClassVar[int] = 410
+
+
+class RangeNotSatisfiable(RequestError):
+    """The asked range begins beyond the end of the result."""
+
+    code: ClassVar[str] = "range_not_satisfiable"
+    status: ClassVar[int] = 416

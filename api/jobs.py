@@ -1,0 +1,149 @@
+"""The routes under `/v1/jobs`, the result apart."""
+
+from typing import Any
+
+from flask import Response, jsonify, request, url_for
+from flask_openapi3.blueprint import APIBlueprint
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from api import cursor, describe
+from api.errors import FieldError, JobOver, Unprocessable
+from api.lookup import JobPath, existing, unknown
+from api.schemas import dump, etag, is_over
+from api.services import Services, services
+from api.submit import submit
+from shared import log
+from shared.errors import StorageError
+from shared.jobs import TERMINAL, Job, Status
+from shared.keys import job_prefix, work_prefix
+
+_log = log.logger("api")
+
+jobs = APIBlueprint("jobs", __name__, abp_tags=[describe.JOBS], abp_responses=describe.ANY_ERROR)
+
+
+class ListQuery(BaseModel):
+    """Which jobs to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Status | None = Field(None, description="Only jobs in this state.")
+    created_after: AwareDatetime | None = Field(None, description="Only jobs younger than this (RFC 3339).")
+    limit: int = Field(20, ge=1, le=100, description="Most jobs on a page.")
+    cursor: str | None = Field(None, description="From `next` of the page before.")
+
+
+@jobs.post(
+    "/v1/jobs",
+    summary="Submit a job",
+    openapi_extensions={"requestBody": describe.SUBMIT_BODY},
+    responses=describe.SUBMIT_RESPONSES,
+)
+def create() -> Response:
+    """Send a recording as the part `file` of a form, or name one that is in storage; the answer comes at once."""
+    job = submit(services(), request)
+    response = _show(job, 202)
+    response.headers["Location"] = url_for("jobs.read", job_id=job.manifest.id)
+    return response
+
+
+@jobs.get("/v1/jobs", summary="List jobs, youngest first", responses=describe.LIST_RESPONSES)
+def listing(query: ListQuery) -> Response:
+    """List jobs. Follow `next` for more: jobs that come in meanwhile do not shift the pages."""
+    found, more = _page(services(), query)
+    following = _next_page(query, found[-1]) if more else None
+    response = jsonify(jobs=[dump(job) for job in found], next=following)
+    response.headers["Cache-Control"] = "no-store"
+    if following:
+        response.headers["Link"] = f'<{following}>; rel="next"'
+    return response
+
+
+@jobs.get("/v1/jobs/<job_id>", summary="Ask for a job", responses=describe.READ_RESPONSES)
+def read(path: JobPath) -> Response:
+    """Tell the state of a job. `If-None-Match` spares the body while nothing has changed."""
+    job = existing(path.job_id)
+    if request.if_none_match.contains_weak(etag(job)):
+        return _marked(Response(status=304), job)
+    return _show(job, 200)
+
+
+@jobs.post("/v1/jobs/<job_id>/cancel", summary="Cancel a job", responses=describe.CANCEL_RESPONSES)
+def cancel(path: JobPath) -> Response:
+    """Stop a job: at once if it is waiting, otherwise as soon as its workers see it."""
+    to = services()
+    before = existing(path.job_id)
+    state = before.status if is_over(before) else to.records.cancel(path.job_id)
+    if state is None:
+        raise unknown()
+    if is_over(before) or state in TERMINAL - {Status.CANCELED}:
+        raise JobOver(f"The job is over: {state}.")
+    if state is Status.CANCELED:
+        _forget_work(to, path.job_id)
+    return _show(existing(path.job_id), 202)
+
+
+@jobs.delete("/v1/jobs/<job_id>", summary="Delete a job", responses=describe.DELETE_RESPONSES)
+def delete(path: JobPath) -> Response:
+    """Forget a job and all its objects. One that is running is canceled first: delete it again when it is over.
+
+    A recording that was in storage before the job stays there.
+    """
+    to = services()
+    job = existing(path.job_id)
+    state = job.status if is_over(job) else to.records.cancel(path.job_id)
+    if state is not None and state not in TERMINAL:
+        return _show(existing(path.job_id), 202)
+    # The record goes last: were we to stop in between, the job is still there to be deleted again.
+    to.store.delete_prefix(job_prefix(path.job_id))
+    to.records.remove(path.job_id)
+    return Response(status=204)
+
+
+def _show(job: Job, status: int) -> Response:
+    response = jsonify(dump(job))
+    response.status_code = status
+    return _marked(response, job)
+
+
+def _marked(response: Response, job: Job) -> Response:
+    response.set_etag(etag(job))
+    response.headers["Cache-Control"] = "no-store"
+    if not is_over(job):
+        response.headers["Retry-After"] = str(describe.RETRY_AFTER)
+    return response
+
+
+def _forget_work(to: Services, job_id: str) -> None:
+    try:
+        to.store.delete_prefix(work_prefix(job_id))
+    except StorageError as error:  # the job is canceled all the same; DELETE takes the rest
+        _log.warning("working objects of a canceled job stay", job_id=job_id, reason=error.message)
+
+
+def _page(to: Services, query: ListQuery) -> tuple[list[Job], bool]:
+    """Read a page, and tell whether another follows."""
+    before = _position(query.cursor)
+    after = query.created_after.timestamp() if query.created_after else None
+    found: list[Job] = []
+    while len(found) <= query.limit:
+        missing = query.limit + 1 - len(found)
+        some = to.records.page(status=query.status, created_after=after, before=before, limit=missing)
+        if not some:
+            break
+        found += some
+        before = (some[-1].manifest.created_at, some[-1].manifest.id)
+    return found[: query.limit], len(found) > query.limit
+
+
+def _position(text: str | None) -> cursor.Position | None:
+    try:
+        return cursor.decode(text) if text is not None else None
+    except ValueError:
+        raise Unprocessable.of(FieldError("#/cursor", "is none of this service; begin again without it")) from None
+
+
+def _next_page(query: ListQuery, last: Job) -> str:
+    position = cursor.encode((last.manifest.created_at, last.manifest.id))
+    args: dict[str, Any] = {**request.args.to_dict(), "limit": query.limit, "cursor": position}
+    return url_for("jobs.listing", **args)

@@ -1,0 +1,105 @@
+"""A job's options, checked: every fault is told with its place."""
+
+import json
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from api.errors import FieldError, Unprocessable, pointer
+from shared.formats import WORKING_RATE, check_output
+from shared.jobs import JobOptions
+from shared.settings import Settings
+
+Asked = TypeVar("Asked", bound=JobOptions)
+
+
+class InputReference(BaseModel):
+    """A recording that is in storage already."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str = Field(description="Key of the object, under one of the prefixes that the service allows.")
+
+
+class JobRequest(JobOptions):
+    """A job for an object in storage: where it lies, and the options."""
+
+    input: InputReference
+
+    def options(self) -> JobOptions:
+        """All but the input."""
+        return JobOptions.model_validate({name: getattr(self, name) for name in JobOptions.model_fields})
+
+
+def read_options(raw: object, settings: Settings, *, model: type[Asked]) -> Asked:
+    """Check what was asked, down to what the output's format can hold.
+
+    Raises:
+        Unprocessable: with every field at fault.
+    """
+    asked = _validated(raw, model=model)
+    faults = [*_metadata_faults(asked, settings), *_samples_faults(asked, settings), *_output_faults(asked)]
+    if faults:
+        raise Unprocessable.of(*faults)
+    return asked
+
+
+def _validated(raw: object, *, model: type[Asked]) -> Asked:
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        faults: dict[str, list[str]] = {}
+        for detail in error.errors(include_url=False, include_context=False):
+            faults.setdefault(pointer(_place(raw, detail)), []).append(_say(detail))
+    raise Unprocessable.of(*(FieldError(place, "; or ".join(texts)) for place, texts in faults.items()))
+
+
+def _place(raw: Any, detail: ErrorDetails) -> list[str | int]:
+    """Keep of pydantic's location what stands in the request: it also names the branches of unions."""
+    place: list[str | int] = []
+    for part in detail["loc"]:
+        if _holds(raw, part):
+            raw = raw[part]
+        elif detail["type"] != "missing":
+            break
+        place.append(part)
+    return place
+
+
+def _holds(raw: object, part: str | int) -> bool:
+    return (isinstance(raw, dict) and part in raw) or (isinstance(raw, list) and isinstance(part, int))
+
+
+def _say(detail: ErrorDetails) -> str:
+    known = {
+        "extra_forbidden": "there is no field of this name",
+        "missing": "is required",
+        "model_type": "must be an object",
+        "dict_type": "must be an object",
+        "tuple_type": "must be a list, or names with commas between them",
+    }
+    text = detail["msg"].removeprefix("Value error, ")
+    return known.get(detail["type"], text[0].lower() + text[1:])
+
+
+def _metadata_faults(options: JobOptions, settings: Settings) -> list[FieldError]:
+    size = len(json.dumps(options.metadata, ensure_ascii=False, separators=(",", ":")).encode())
+    most = settings.max_metadata_bytes
+    if not options.metadata or size <= most:
+        return []
+    return [FieldError("#/metadata", f"has {size} bytes as JSON; {most} are allowed")]
+
+
+def _samples_faults(options: JobOptions, settings: Settings) -> list[FieldError]:
+    most = int(settings.max_duration_seconds * WORKING_RATE)
+    if options.samples is None or options.samples <= most:
+        return []
+    return [FieldError("#/samples", f"is beyond the longest recording of this service, {most} samples")]
+
+
+def _output_faults(options: JobOptions) -> list[FieldError]:
+    asked = options.output
+    audio = None if asked.format == "npy" else asked.format
+    problems = check_output(audio, asked.sample_rate, asked.bit_depth, asked.channels)
+    return [FieldError(f"#/output/{problem.field}", problem.message) for problem in problems]

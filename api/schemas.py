@@ -1,0 +1,162 @@
+"""A job as callers see it."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from flask import url_for
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.jobs import (
+    TERMINAL,
+    Job,
+    JobError,
+    JobModel,
+    JobOutput,
+    OutputRequest,
+    Priority,
+    Progress,
+    Stage,
+    Status,
+)
+from shared.keys import source_key
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="RFC 3339, UTC.")]
+
+
+class InputView(BaseModel):
+    """The recording as it came."""
+
+    filename: str | None
+    bytes: int | None
+    key: str | None = Field(None, description="For a recording that was in storage: its key.")
+
+
+class OptionsView(BaseModel):
+    """What was asked."""
+
+    stages: list[Stage]
+    mode: int
+    seed: int
+    priority: Priority
+    samples: int | None
+    output: OutputRequest
+
+
+class Metrics(BaseModel):
+    """Durations in seconds; null until they are known."""
+
+    queue_seconds: float | None = Field(description="From the request to the first worker.")
+    processing_seconds: float | None = Field(description="From the first worker to the end.")
+    audio_seconds: float | None = Field(description="Of the recording.")
+
+
+class Urls(BaseModel):
+    """Where to go on."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    this: str = Field(alias="self")
+    cancel: str
+    result: str
+
+
+class JobView(BaseModel):
+    """A job."""
+
+    id: str
+    status: Status
+    input: InputView
+    options: OptionsView
+    output: JobOutput | None = Field(description="The form of the result; null until the job has succeeded.")
+    error: JobError | None = Field(description="Why the job failed; null otherwise.")
+    metrics: Metrics
+    metadata: dict[str, Any] = Field(description="As it was given.")
+    created_at: Time
+    started_at: Time | None
+    completed_at: Time | None
+    queue_position: int | None = Field(description="1 is next; null once the job was begun.")
+    progress: Progress
+    models: list[JobModel] = Field(description="The models that have worked on the job so far.")
+    urls: Urls
+
+
+class JobPage(BaseModel):
+    """Jobs, youngest first."""
+
+    jobs: list[JobView]
+    next: str | None = Field(description="Address of the next page; null on the last.")
+
+
+def view(job: Job) -> JobView:
+    """Show a job."""
+    asked = job.manifest
+    options = asked.options
+    return JobView(
+        id=asked.id,
+        status=job.status,
+        input=_input(job),
+        options=OptionsView.model_validate(options, from_attributes=True),
+        output=job.output,
+        error=job.error,
+        metrics=_metrics(job),
+        metadata=options.metadata,
+        created_at=rfc3339(asked.created_at),
+        started_at=rfc3339(job.started_at) if job.started_at else None,
+        completed_at=rfc3339(job.completed_at) if job.completed_at else None,
+        queue_position=job.queue_position,
+        progress=job.progress,
+        models=job.models,
+        urls=_urls(asked.id),
+    )
+
+
+def dump(job: Job) -> dict[str, Any]:
+    """Show a job as JSON: `input.key` only where the caller knows it."""
+    shown = view(job).model_dump(mode="json", by_alias=True)
+    if shown["input"]["key"] is None:
+        del shown["input"]["key"]
+    return shown
+
+
+def etag(job: Job) -> str:
+    """Name this look of a job: its version, and its place while it waits, which others change."""
+    return f"{job.version}" if job.queue_position is None else f"{job.version}-{job.queue_position}"
+
+
+def is_over(job: Job) -> bool:
+    """Whether the job has ended."""
+    return job.status in TERMINAL
+
+
+def rfc3339(seconds: float) -> str:
+    """Write a time since 1970 as RFC 3339 in UTC, to the microsecond."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _input(job: Job) -> InputView:
+    source = job.manifest.input
+    own = source.key == source_key(job.manifest.id)
+    return InputView(filename=source.filename, bytes=source.bytes, key=None if own else source.key)
+
+
+def _metrics(job: Job) -> Metrics:
+    created, started, ended = job.manifest.created_at, job.started_at, job.completed_at
+    return Metrics(
+        queue_seconds=_between(created, started),
+        processing_seconds=_between(started, ended),
+        audio_seconds=job.progress.total_seconds,
+    )
+
+
+def _between(begin: float | None, end: float | None) -> float | None:
+    # Two clocks: the API's and that of Redis.
+    return None if begin is None or end is None else round(max(0.0, end - begin), 3)
+
+
+def _urls(job_id: str) -> Urls:
+    # Without scheme and host: they hold behind any proxy.
+    return Urls(
+        this=url_for("jobs.read", job_id=job_id),
+        cancel=url_for("jobs.cancel", job_id=job_id),
+        result=url_for("results.fetch", job_id=job_id),
+    )

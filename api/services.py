@@ -1,0 +1,72 @@
+"""What the routes work with, kept on the application."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import redis
+from flask import Flask, current_app
+
+from shared.connections import open_presence, open_records, open_store
+from shared.presence import Presence
+from shared.queues import Dispatcher, celery_app
+from shared.records import JobRecords, connect
+from shared.settings import Settings
+from shared.storage import ObjectStore
+
+_NAME = "voicefixer-queue"
+
+
+@dataclass(frozen=True)
+class Services:
+    """
+    The connections of one application.
+
+    Attributes:
+        settings: of the process
+        records: job records in Redis
+        store: objects
+        dispatcher: sends work to the queues
+        presence: tells which workers are alive
+        broker: the queues' Redis, if it is not the one with the records
+
+    """
+
+    settings: Settings
+    records: JobRecords
+    store: ObjectStore
+    dispatcher: Dispatcher
+    presence: Presence
+    broker: redis.Redis | None = None
+
+    def install(self, app: Flask) -> None:
+        """Let the routes of *app* find them."""
+        app.extensions[_NAME] = self
+
+
+def services() -> Services:
+    """Those of the application that serves this request."""
+    return cast(Services, current_app.extensions[_NAME])
+
+
+def connected(
+    settings: Settings,
+    *,
+    records: JobRecords | None,
+    store: ObjectStore | None,
+    dispatcher: Dispatcher | None,
+    presence: Presence | None,
+) -> Services:
+    """Open what is not given. Nothing is sent yet.
+
+    Raises:
+        SettingsError: if a setting is wrong.
+    """
+    apart = settings.broker_url if settings.celery_url != settings.redis_url else None
+    return Services(
+        settings=settings,
+        records=records or open_records(settings, retries=2, timeout=5),
+        store=store or open_store(settings),
+        dispatcher=dispatcher or Dispatcher(celery_app(settings)),
+        presence=presence or open_presence(settings, retries=1, timeout=2),
+        broker=connect(apart, retries=1, timeout=2) if apart else None,
+    )

@@ -1,0 +1,119 @@
+"""Submitting a job: a recording that comes with the request, or one that is in storage already."""
+
+import uuid
+
+from flask import Request
+
+from api.accept import accept, forget_objects
+from api.access import about_job, body_was_read
+from api.errors import (
+    FieldError,
+    FileEmpty,
+    FormTooLarge,
+    InputMissing,
+    InputNotAllowed,
+    InputTooLarge,
+    InvalidJson,
+    MalformedForm,
+    Unprocessable,
+    UnsupportedMedia,
+)
+from api.fields import from_fields
+from api.names import plain_name
+from api.options import JobRequest, read_options
+from api.services import Services
+from api.strictjson import NamedTwice, NotJson, parse
+from api.uploads import FORM_BYTES, pieces, receive, upload_too_large
+from shared.errors import InvalidKey, ObjectMissing
+from shared.jobs import Job, JobInput, JobOptions
+from shared.keys import source_key
+from shared.storage.keys import check_key
+
+
+def submit(to: Services, request: Request) -> Job:
+    """Read the request and queue its job.
+
+    Raises:
+        RequestError: if it cannot be done as asked.
+        QueueUnavailable: if Redis or the broker is down.
+        StorageError: if storage is.
+    """
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("Send the body as it is, without Content-Encoding.")
+    if request.mimetype == "multipart/form-data":
+        return _from_form(to, request)
+    if request.mimetype == "application/json":
+        return _from_json(to, request)
+    raise UnsupportedMedia("Send multipart/form-data with the recording, or application/json that names an object.")
+
+
+def _from_form(to: Services, request: Request) -> Job:
+    most = to.settings.max_upload_bytes
+    if (request.content_length or 0) > most + 2 * FORM_BYTES:
+        raise upload_too_large(most)
+    boundary = request.mimetype_params.get("boundary", "")
+    if not boundary or len(boundary) > 200 or not boundary.isascii():
+        raise MalformedForm("Content-Type names no usable boundary.")
+    to.records.ping()  # better told before two gigabytes than after
+    job_id = uuid.uuid4().hex
+    about_job(job_id)
+    with to.store.writer(source_key(job_id)) as out:
+        upload = receive(request.stream, boundary.encode(), out, max_bytes=most)
+        body_was_read()
+        options = read_options(from_fields(upload.fields), to.settings, model=JobOptions)
+        try:
+            out.commit()
+        except BaseException:
+            forget_objects(to, job_id)  # it may have arrived all the same
+            raise
+    source = JobInput(key=source_key(job_id), filename=plain_name(upload.filename), bytes=upload.size)
+    return accept(to, job_id, source, options)
+
+
+def _from_json(to: Services, request: Request) -> Job:
+    asked = read_options(_json_body(request), to.settings, model=JobRequest)
+    source = _stored_input(to, asked.input.key)
+    job_id = uuid.uuid4().hex
+    about_job(job_id)
+    return accept(to, job_id, source, asked.options())
+
+
+def _json_body(request: Request) -> dict[str, object]:
+    body = bytearray()
+    for piece in pieces(request.stream):
+        body += piece
+        if len(body) > FORM_BYTES:
+            raise FormTooLarge(f"A JSON body may have {FORM_BYTES} bytes.")
+    body_was_read()
+    try:
+        value = parse(bytes(body))
+    except NamedTwice as error:
+        raise Unprocessable.of(FieldError("#", str(error))) from None
+    except NotJson as error:
+        raise InvalidJson(f"The body cannot be read as JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise InvalidJson("The body must be a JSON object.")
+    return value
+
+
+def _stored_input(to: Services, key: str) -> JobInput:
+    place = "#/input/key"
+    try:
+        check_key(key)
+    except InvalidKey as error:
+        raise InputNotAllowed(error.message, [FieldError(place, "is not a storage key")]) from None
+    prefixes = [prefix.rstrip("/") + "/" for prefix in to.settings.input_prefixes]
+    if not key.startswith(tuple(prefixes)):
+        allowed = ", ".join(prefixes) or "none"
+        detail = f"is not under a prefix from which this service takes recordings ({allowed})"
+        raise InputNotAllowed(f"The key {detail}.", [FieldError(place, detail)])
+    try:
+        found = to.store.head(key)
+    except ObjectMissing:
+        raise InputMissing("There is no such object in storage.", [FieldError(place, "names no object")]) from None
+    if not found.size:
+        raise FileEmpty("The object is empty.", [FieldError(place, "names an empty object")])
+    if found.size > to.settings.max_upload_bytes:
+        detail = f"names an object of {found.size} bytes; {to.settings.max_upload_bytes} are allowed"
+        raise InputTooLarge(f"The key {detail}.", [FieldError(place, detail)])
+    return JobInput(key=key, filename=plain_name(key), bytes=found.size)
