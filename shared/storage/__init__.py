@@ -32,7 +32,8 @@ def open_storage(
 
     The rest is for S3: the URL of the server (AWS by default), the URL of the same server as clients
     reach it (for signing), the region, and the keys (by default what boto3 finds in its environment).
-    Nothing is sent yet; `check()` of the store tells whether it can be reached.
+    Nothing is sent yet; `check()` of the store tells whether it can be reached. Threads may share a store,
+    processes not: open it after a fork.
 
     Raises:
         SettingsError: names the setting that is wrong.

@@ -20,6 +20,11 @@ def error_code(error: boto.ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def ended_elsewhere(key: str) -> StorageError:
+    """Make the error of an upload that a sweep, or another process, has dropped."""
+    return StorageError(f"The upload of {key!r} was ended by someone else; send it again.")
+
+
 @contextmanager
 def translated(bucket: str, key: str = "") -> Iterator[None]:
     """Turn what boto3 raises inside into StorageError and its kinds."""
@@ -49,7 +54,7 @@ def _answered(error: boto.ClientError, bucket: str, key: str) -> StorageError:
     if code in MISSING:
         return ObjectMissing(f"There is no object {key!r} in storage.")
     if code == "NoSuchUpload":
-        return StorageError(f"The upload of {key!r} was ended by someone else; send it again.")
+        return ended_elsewhere(key)
     if code == "PreconditionFailed" or status == 412:
         return StorageError(f"The object {key!r} was replaced while it was being read; read it again.")
     if code == "RequestTimeTooSkewed":

@@ -100,6 +100,7 @@ class FolderStore:
         check_prefix(prefix)
         base = prefix.rpartition("/")[0]
         folder = self._path(base) if base else self._root
+        self._check_root()
         after = check_key(after) if after else ""
         count = 0
         with _reading(prefix):
@@ -149,13 +150,19 @@ class FolderStore:
     def check(self) -> None:
         """Prove that the folder is there and can be written to."""
         with _writing(""):
-            if not self._root.is_dir():
-                raise _folder_gone()
+            self._check_root()
             with tempfile.TemporaryFile(prefix=TEMPORARY, dir=self._root) as probe:
                 probe.write(b"ok")
 
+    def _check_root(self) -> None:
+        # Objects are not missing because a disk is not mounted.
+        with _reading(""):
+            if not self._root.is_dir():
+                raise _folder_gone()
+
     def _path(self, key: str) -> Path:
         path = self._root / check_key(key)
+        self._check_root()
         # One comparison keeps every key inside the folder: a path without links is its own real path.
         # (A link to itself resolves to itself, so links are asked for too.)
         with _reading(key):

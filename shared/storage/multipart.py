@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 
-from shared.errors import StorageError
-from shared.storage.faults import translated
+from botocore.exceptions import ClientError
+
+from shared.errors import ObjectMissing, StorageError
+from shared.storage.faults import ended_elsewhere, error_code, translated
 from shared.storage.interface import MIB, ObjectInfo
 
 MIN_PART = 5 * MIB  # S3 refuses smaller ones, the last excepted
@@ -39,6 +42,7 @@ class S3Writer:
             raise ValueError(f"part_size must be at least {MIN_PART} bytes")
         self._client = client
         self._key = key
+        self._bucket = bucket
         self._where = {"Bucket": bucket, "Key": name}
         self._headers = {"ContentType": content_type} if content_type else {}
         self._part_size = part_size
@@ -77,8 +81,8 @@ class S3Writer:
         if upload is None:
             return
         try:
-            with translated(self._where["Bucket"], self._key):
-                self._client.abort_multipart_upload(**self._where, UploadId=upload)
+            with translated(self._bucket, self._key):
+                end_upload(self._client, **self._where, UploadId=upload)
         except StorageError as error:  # what went wrong before matters more to the caller
             log.warning("an unfinished upload of %s stays until it is swept: %s", self._key, error)
 
@@ -96,7 +100,7 @@ class S3Writer:
             raise ValueError("the object was committed or aborted already")
 
     def _put_whole(self) -> ObjectInfo:
-        with translated(self._where["Bucket"], self._key):
+        with translated(self._bucket, self._key):
             answer = self._client.put_object(**self._where, Body=self._buffer, **self._headers)
         return ObjectInfo(self._key, self._size, answer["ETag"].strip('"'), _answered_at(answer))
 
@@ -104,7 +108,7 @@ class S3Writer:
         number = len(self._parts) + 1
         if number > MAX_PARTS:
             raise StorageError(f"The object {self._key!r} has more than {MAX_PARTS} parts; use larger ones.")
-        with translated(self._where["Bucket"], self._key):
+        with translated(self._bucket, self._key):
             if self._upload is None:
                 answer = self._client.create_multipart_upload(**self._where, **self._headers)
                 self._upload = answer["UploadId"]
@@ -114,16 +118,49 @@ class S3Writer:
 
     def _complete(self) -> ObjectInfo:
         self._send_part()
-        with translated(self._where["Bucket"], self._key):
-            self._client.complete_multipart_upload(
-                **self._where, UploadId=self._upload, MultipartUpload={"Parts": self._parts}
-            )
-            # The answer's own ETag is empty on some servers.
-            info = describe(self._key, self._client.head_object(**self._where))
-        self._upload = None
+        try:
+            with translated(self._bucket, self._key):
+                known = self._ask_to_complete()
+                # The answer to the completion has an empty ETag on some servers.
+                info = describe(self._key, self._client.head_object(**self._where))
+        except ObjectMissing as error:
+            raise ended_elsewhere(self._key) from error
+        if not known and info.etag != self._expected_etag():
+            raise ended_elsewhere(self._key)
         if info.size != self._size:
             raise StorageError(f"Storage holds {info.size} of the {self._size} bytes of {self._key!r}.")
         return info
+
+    def _ask_to_complete(self) -> bool:
+        """Complete the upload; False if the server no longer knows it, as when boto3 asks again after a time-out."""
+        parts = {"Parts": self._parts}
+        try:
+            self._client.complete_multipart_upload(**self._where, UploadId=self._upload, MultipartUpload=parts)
+            known = True
+        except ClientError as error:
+            if error_code(error) != "NoSuchUpload":
+                raise
+            known = False
+        self._upload = None
+        return known
+
+    def _expected_etag(self) -> str | None:
+        """What S3 makes of the parts' MD5 sums: their MD5 and their number."""
+        sums = "".join(part["ETag"].strip('"') for part in self._parts)
+        try:
+            whole = hashlib.md5(bytes.fromhex(sums), usedforsecurity=False).hexdigest()
+        except ValueError:  # encrypted parts have other tags
+            return None
+        return f"{whole}-{len(self._parts)}"
+
+
+def end_upload(client: Any, **upload: str) -> None:
+    """Drop an unfinished upload (Bucket, Key, UploadId); one that has ended by itself is no error."""
+    try:
+        client.abort_multipart_upload(**upload)
+    except ClientError as error:
+        if error_code(error) != "NoSuchUpload":
+            raise
 
 
 def describe(key: str, answer: dict[str, Any]) -> ObjectInfo:

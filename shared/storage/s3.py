@@ -23,7 +23,7 @@ from shared.errors import ObjectMissing, SettingsError, StorageError
 from shared.storage.faults import error_code, translated
 from shared.storage.interface import CHUNK_SIZE, PART_SIZE, ObjectInfo
 from shared.storage.keys import check_key, check_prefix, is_key
-from shared.storage.multipart import S3Writer, describe
+from shared.storage.multipart import S3Writer, describe, end_upload
 from shared.storage.ranged import RangedFile
 from shared.storage.streams import ByteStream, Nothing, check_range
 
@@ -190,7 +190,7 @@ class S3Store:
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
                 for upload in page.get("Uploads", []):
                     if upload["Initiated"] < limit:
-                        self._end_upload(upload)
+                        end_upload(self._client, Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
                         count += 1
         return count
 
@@ -244,13 +244,6 @@ class S3Store:
         )
         with translated(self._bucket):
             yield from (page["Contents"] for page in pages if "Contents" in page)
-
-    def _end_upload(self, upload: dict[str, Any]) -> None:
-        try:
-            self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-        except ClientError as error:
-            if error_code(error) != "NoSuchUpload":  # it has ended by itself
-                raise
 
     def _sign(self, operation: str, key: str, expires: int, **given: str) -> str:
         if not 1 <= expires <= LONGEST_SIGNATURE:

@@ -207,6 +207,9 @@ def test_a_folder_that_vanishes_is_unavailable_and_is_not_made_anew(folder, root
         folder.check()
     with pytest.raises(StorageUnavailable, match="VFQ_STORAGE_URL"):
         folder.put("a", b"x")
+    for ask in (folder.read, folder.head, folder.delete, lambda key: list(folder.list())):
+        with pytest.raises(StorageUnavailable, match="mounted"):
+            ask("a")
     assert not root.exists()
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from shared.errors import ObjectMissing, StorageDenied, StorageError, StorageUnavailable
+from shared.errors import StorageDenied, StorageError, StorageUnavailable
 from shared.storage import ObjectStore, open_storage
 from shared.storage.multipart import MAX_PARTS, MIN_PART, part_length
 from shared.storage.s3 import S3Store
@@ -23,7 +23,7 @@ KEYS = {"access_key": "someone", "secret_key": "hunter2"}
 
 @pytest.fixture
 def remote(s3_bucket: Bucket) -> ObjectStore:
-    return open_storage(f"{s3_bucket.url}/pre", **s3_bucket.options)
+    return S3Store(s3_bucket.server.connection, bucket=s3_bucket.name, prefix="pre/")
 
 
 def uploads(bucket: Bucket) -> list[str]:
@@ -72,15 +72,44 @@ def test_an_aborted_upload_leaves_no_parts(remote, s3_bucket):
     assert list(remote.list()) == []
 
 
-def test_an_upload_that_another_process_ended_is_an_error_and_shows_nothing(remote):
+@pytest.mark.parametrize("before", [[], [b"before"]])
+@pytest.mark.parametrize("moment", ["upload_part", "complete_multipart_upload"])
+def test_an_upload_that_another_process_ended_is_an_error_and_changes_nothing(
+    remote, s3_bucket, monkeypatch, before, moment
+):
+    client = s3_bucket.server.connection.client
+    real = getattr(client, moment)
+
+    def late(**given):
+        assert remote.sweep(timedelta(seconds=-5)) == 1
+        return real(**given)
+
+    for data in before:
+        remote.put("a", data)
     with remote.writer("a", part_size=5 * MIB) as out:
         out.write(bytes(11 * MIB))
-        assert remote.sweep(timedelta(seconds=-5)) == 1
+        monkeypatch.setattr(client, moment, late)
         with pytest.raises(StorageError, match="ended by someone else"):
             out.commit()
 
-    with pytest.raises(ObjectMissing):
-        remote.head("a")
+    assert [remote.read(info.key) for info in remote.list()] == before
+
+
+def test_a_completion_whose_answer_was_lost_is_found_complete(remote, s3_bucket, monkeypatch):
+    client = s3_bucket.server.connection.client
+    complete = client.complete_multipart_upload
+
+    def lose(**upload):
+        complete(**upload)
+        return complete(**upload)  # botocore asks again after a time-out
+
+    monkeypatch.setattr(client, "complete_multipart_upload", lose)
+    with remote.writer("a", part_size=5 * MIB) as out:
+        out.write(b"x" * 11 * MIB)
+        info = out.commit()
+
+    assert info == remote.head("a")
+    assert info.size == 11 * MIB
 
 
 def test_a_writer_holds_no_more_than_two_parts_in_memory(remote):
@@ -304,7 +333,8 @@ def test_leaving_a_stream_early_closes_its_connection():
         assert server.left.wait(10)
 
 
-def test_streams_read_to_their_end_share_one_connection(remote):
+def test_streams_read_to_their_end_share_one_connection(s3_bucket):
+    remote = open_storage(f"{s3_bucket.url}/pre", **s3_bucket.options)
     assert isinstance(remote, S3Store)
     remote.put("a", bytes(5000))
     manager = remote._client._endpoint.http_session._manager
