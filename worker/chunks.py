@@ -55,18 +55,19 @@ class Window:
 def plan_windows(frames: int, geometry: Geometry) -> list[Window]:
     """Cut a file of so many frames.
 
-    A file that one window can see whole is one window. Otherwise cores of `core` frames follow each other, and
+    A file no longer than a core and its context is one window. Otherwise cores of `core` frames follow each other, and
     the last takes up a rest that its own context shows it anyway. The last window reaches back on the grid, so
     that all windows of a long file have one length once time is padded to 64 frames.
     """
     full = geometry.core + 2 * geometry.context
-    if frames <= full:
+    if frames <= geometry.core + geometry.context:
         return [Window(0, 0, frames, 0, frames, 0, frames)]
     windows: list[Window] = []
     start = 0
     while frames > start + geometry.core + max(geometry.context, GRID):
         seen_start = max(0, start - geometry.context)
-        windows.append(_window(len(windows), start, start + geometry.core, seen_start, seen_start + full, geometry))
+        seen_stop = min(frames, seen_start + full)
+        windows.append(_window(len(windows), start, start + geometry.core, seen_start, seen_stop, geometry))
         start += geometry.core
     seen_start = min(_ceil(frames, GRID) - full, start - geometry.context)
     last = _window(len(windows), start, frames, max(0, seen_start), frames, geometry)
