@@ -48,6 +48,7 @@ def celery_app(settings: Settings) -> Celery:
     """
     app = Celery("voicefixer-queue", broker=settings.celery_url, set_as_current=False)
     app.conf.update(
+        accept_content=["json"],
         task_acks_late=True,
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,

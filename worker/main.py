@@ -1,11 +1,15 @@
 """A worker process: connect, load the models, then take work."""
 
+import logging
 import os
 import socket
 import threading
+import warnings
 from collections.abc import Collection
 
 import structlog
+from celery import signals
+from celery.platforms import SecurityWarning
 
 from shared.connections import open_presence, open_records, open_store
 from shared.log import configure
@@ -35,6 +39,10 @@ def run_worker(settings: Settings, stages: Collection[str]) -> None:
         ServiceError: if Redis or storage cannot be used.
     """
     configure(settings)
+    # Without a receiver Celery would put its own handlers and level in place of ours.
+    signals.setup_logging.connect(_keep_logging)
+    # Running as root is dangerous where messages are pickled; ours are JSON.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     records = open_records(settings)
     records.ping()
     store = open_store(settings)
@@ -47,6 +55,7 @@ def run_worker(settings: Settings, stages: Collection[str]) -> None:
         log.info("worker ready", stages=sorted(stages), queues=queues, pid=os.getpid())
         app.worker_main(
             [
+                "--quiet",
                 "worker",
                 "--pool=threads",
                 f"--concurrency={_concurrency(settings, stages)}",
@@ -55,11 +64,16 @@ def run_worker(settings: Settings, stages: Collection[str]) -> None:
                 "--without-gossip",
                 "--without-mingle",
                 "--without-heartbeat",
-                f"--loglevel={'INFO' if settings.log_level == 'debug' else 'WARNING'}",
             ]
         )
     if engine is not None:
         engine.close()
+
+
+def _keep_logging(**_: object) -> None:
+    """Celery asks its receivers to set up logging; ours is. Two of its lines for each message are too many."""
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _engine(settings: Settings, stages: Collection[str]) -> Engine | None:

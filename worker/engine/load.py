@@ -6,6 +6,7 @@ from collections.abc import Collection
 import structlog
 import torch
 
+from shared.errors import SettingsError
 from shared.settings import Settings
 from worker.engine.engine import Engine
 from worker.models.registry import WeightsSource, load_restorer, load_vocoder
@@ -42,7 +43,15 @@ def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
 
 
 def pick_device(device: str) -> str:
-    """Resolve `auto` to the GPU if there is one."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """Resolve `auto` to the GPU if there is one.
+
+    Raises:
+        SettingsError: if a GPU is asked for that is not there.
+    """
+    count = torch.cuda.device_count()
+    if device == "auto":
+        return "cuda" if count else "cpu"
+    _, _, number = device.partition(":")
+    if device != "cpu" and int(number or 0) >= count:
+        raise SettingsError(f"VFQ_DEVICE is {device}, but torch sees {count} GPUs here; set it to auto or cpu")
+    return device
