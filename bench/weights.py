@@ -82,36 +82,47 @@ def _drawn(network: nn.Module, generator: torch.Generator) -> Any:
 def _calibrate(network: nn.Module, generator: torch.Generator, run: Callable[[], Tensor]) -> Tensor:
     """Run once with a hook on each layer that settles it as the signal reaches it."""
     hooks: list[Any] = []
-    levels = _levels(network)
+    targets = _targets(network)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             hooks.append(module.register_forward_pre_hook(_settle_norm(generator)))
-        elif module in levels:
-            hooks.append(module.register_forward_hook(_settle_layer(levels[module], generator)))
+        elif module in targets:
+            if isinstance(module, nn.ConvTranspose1d):
+                hooks.append(module.register_forward_pre_hook(_silence_constant))
+            hooks.append(module.register_forward_hook(_settle_layer(targets[module], generator)))
     output = run()
     for hook in hooks:
         hook.remove()
     return output
 
 
-def _levels(network: nn.Module) -> dict[nn.Module, float]:
-    """The deviation that each linear or convolution is to give: 1, less on residual branches and at the ends."""
+def _targets(network: nn.Module) -> dict[nn.Module, tuple[float, float]]:
+    """The deviation and the mean that each linear or convolution is to give.
+
+    Residual branches stay small beside what they are added to, and what enters a ReLU leans to its open side, as
+    in trained networks. Without that a random network multiplies every rounding error by ten or more.
+    """
     kinds = (nn.Linear, nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d, nn.ConvTranspose2d)
-    levels: dict[nn.Module, float] = {module: 1.0 for module in network.modules() if isinstance(module, kinds)}
+    open_side = 1.0 if isinstance(network, TFGAN) else 0.0  # the restorer has batch norms to lean with
+    targets: dict[nn.Module, tuple[float, float]] = {
+        module: (1.0, open_side) for module in network.modules() if isinstance(module, kinds)
+    }
     for module in network.modules():
         if isinstance(module, ResidualBlock):
-            levels[module.conv2] = 0.5
+            targets[module.conv2] = 0.3, 0.0
         elif isinstance(module, ResidualStack):
-            levels |= {layer[3]: 0.35 for layer in module.layers if isinstance(layer, nn.Sequential)}
+            targets |= {layer.get_submodule("3"): (0.2, 0.0) for layer in module.layers}
         elif isinstance(module, RestorerNetwork):
-            levels[module.unet.after_conv2] = 0.25
+            targets[module.unet.after_conv2] = 0.25, 0.0
         elif isinstance(module, TFGAN):
-            levels[module.generator[16]] = 0.12
-    return levels
+            targets[module.generator[16]] = 0.12, 0.0
+    return targets
 
 
-def _settle_layer(level: float, generator: torch.Generator) -> Callable[..., Tensor]:
+def _settle_layer(target: tuple[float, float], generator: torch.Generator) -> Callable[..., Tensor]:
     """Centre and scale each channel by what passes, so that no layer drowns the signal in its own constant."""
+
+    level, centre = target
 
     def hook(module: Any, _: object, output: Tensor) -> Tensor:
         channels = output.ndim - 1 if isinstance(module, nn.Linear) else 1
@@ -122,13 +133,19 @@ def _settle_layer(level: float, generator: torch.Generator) -> Callable[..., Ten
             shift = torch.zeros_like(mean)
         else:
             gain = level / (variance + 0.1 * variance.mean()).sqrt()
-            shift = torch.randn(mean.shape, generator=generator) * 0.1 * level - gain * mean
+            shift = centre + torch.randn(mean.shape, generator=generator) * 0.1 * level - gain * mean
             module.bias.copy_(shift)
         inputs_first = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d)
         module.weight.mul_(_along(gain, module.weight.ndim, 1 if inputs_first else 0))
         return output * _along(gain, output.ndim, channels) + _along(shift, output.ndim, channels)
 
     return hook
+
+
+def _silence_constant(module: Any, inputs: tuple[Tensor, ...]) -> None:
+    """Make an upsampler deaf to the mean of its input, which each of its phases would turn into a fixed tone."""
+    mean = inputs[0].mean(dim=(0, 2))
+    module.weight.sub_(torch.einsum("i,j,jok->iok", mean, mean, module.weight) / mean.square().sum())
 
 
 def _along(values: Tensor, dimensions: int, axis: int) -> Tensor:
@@ -146,7 +163,7 @@ def _settle_norm(generator: torch.Generator) -> Callable[..., None]:
         module.running_mean.copy_(trust * mean + 0.1 * variance.sqrt() * noise.normal_(generator=generator))
         module.running_var.copy_(variance * noise.uniform_(0.8, 1.25, generator=generator) + 1e-3)
         module.weight.uniform_(0.8, 1.2, generator=generator)
-        module.bias.normal_(0.0, 0.2, generator=generator)
+        module.bias.normal_(0.7, 0.2, generator=generator)
         module.num_batches_tracked.fill_(1000)
 
     return hook
