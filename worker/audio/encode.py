@@ -31,6 +31,7 @@ class Encoder:
         self._sound = sound
         self._sink = sink
         self._plan = plan
+        self._rest = np.zeros((0, plan.channels), np.float32)
         self.written = 0
         """Samples per channel so far."""
 
@@ -38,13 +39,23 @@ class Encoder:
         """Append a block. Raises `AudioNotFinite`, and what the file raises."""
         if not np.isfinite(block).all():
             raise AudioNotFinite("The result holds samples that are NaN or infinite; it was not written.")
-        samples = np.ascontiguousarray(quantise(block, self._plan.bit_depth))
-        for start in range(0, len(samples), AT_ONCE):
-            try:
-                self._sound.write(samples[start : start + AT_ONCE])
-            finally:
-                self._sink.check()
-        self.written += len(samples)
+        self.written += len(block)
+        samples = np.concatenate([self._rest, block])
+        whole = len(samples) - len(samples) % AT_ONCE
+        for start in range(0, whole, AT_ONCE):
+            self._put(samples[start : start + AT_ONCE])
+        self._rest = samples[whole:]
+
+    def finish(self) -> None:
+        """Write what is held back: all calls but the last have one size, so that Ogg's pages always end alike."""
+        if len(self._rest):
+            self._put(self._rest)
+
+    def _put(self, samples: Block) -> None:
+        try:
+            self._sound.write(quantise(samples, self._plan.bit_depth))
+        finally:
+            self._sink.check()
 
 
 @contextmanager
@@ -60,6 +71,7 @@ def open_encoder(file: BinaryIO, *, plan: OutputPlan, frames: int) -> Iterator[E
     encoder = Encoder(sound, sink, plan)
     try:
         yield encoder
+        encoder.finish()
     finally:
         sound.close()
         sink.check()

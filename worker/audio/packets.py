@@ -137,7 +137,10 @@ def _blocks(first: Any, rest: Iterator[Any], facts: SourceFacts) -> Iterator[Blo
 
 def _samples(frame: Any) -> Block:
     """A frame as `[n, channels]`, integers scaled so that full scale is ±1."""
-    data = frame.to_ndarray()
+    try:
+        data = frame.to_ndarray()
+    except REFUSALS as error:  # 64-bit integers, which only a damaged header names
+        raise AudioUnreadable(DAMAGED) from error
     data = data.T if frame.format.is_planar else data.reshape(-1, frame.layout.nb_channels)
     if data.dtype == np.uint8:
         return np.asarray((data.astype(np.float32) - 128.0) / 128.0)
