@@ -21,6 +21,12 @@ class UnknownModelTypeError(ModelError):
     code = "model_type_unknown"
 
 
+class DeviceUnavailableError(ModelError):
+    """A device that does not exist here."""
+
+    code = "device_unavailable"
+
+
 class WeightsUnavailableError(ModelError):
     """A checkpoint that is neither here nor to be fetched."""
 

@@ -1,0 +1,73 @@
+"""The model types that a worker can serve, and how each is loaded. A type's module is imported when it is asked for."""
+
+from importlib import import_module
+from typing import Any, cast
+
+import torch
+
+from worker.models.checkpoints import Checkpoint, read_checkpoint, vocoder_tensors
+from worker.models.errors import DeviceUnavailableError, UnknownModelTypeError
+from worker.models.hub import WeightsSource, obtain
+from worker.models.interface import Restorer, Vocoder
+from worker.models.layout import RESTORER_FILE, VOCODER_FILE
+
+RESTORERS = {
+    "VoiceFixerRestorer": "worker.models.restorer",
+    "SpectralGateRestorer": "worker.models.spectral_gate",
+}
+VOCODERS = {
+    "VoiceFixerVocoder": "worker.models.vocoder",
+    "GriffinLimVocoder": "worker.models.griffin_lim",
+}
+WEIGHT_FREE = frozenset({"SpectralGateRestorer", "GriffinLimVocoder"})
+
+
+def load_restorer(model_type: str, *, weights: WeightsSource, device: str = "cpu") -> Restorer:
+    """Load a restorer ready for inference. Raises `ModelError`: unknown type, device, weights or checkpoint."""
+    kind = _kind(model_type, RESTORERS)
+    target = resolve_device(device)
+    if model_type in WEIGHT_FREE:
+        return cast(Restorer, kind())
+    place = obtain(weights, RESTORER_FILE)
+    checkpoint = read_checkpoint(place.files[RESTORER_FILE], RESTORER_FILE, allow_other=weights.allow_other)
+    hashes = {RESTORER_FILE: checkpoint.sha256}
+    return cast(Restorer, kind.from_tensors(checkpoint.tensors, device=target, weights=hashes))
+
+
+def load_vocoder(model_type: str, *, weights: WeightsSource, device: str = "cpu") -> Vocoder:
+    """Load a vocoder ready for inference; where `vf.ckpt` lies beside its file, its biases come from there.
+
+    Raises `ModelError`: unknown type, device, weights or checkpoint.
+    """
+    kind = _kind(model_type, VOCODERS)
+    target = resolve_device(device)
+    if model_type in WEIGHT_FREE:
+        return cast(Vocoder, kind())
+    place = obtain(weights, VOCODER_FILE)
+    read: dict[str, Checkpoint] = {
+        file: read_checkpoint(path, file, allow_other=weights.allow_other) for file, path in place.files.items()
+    }
+    tensors = vocoder_tensors(read[VOCODER_FILE], read.get(RESTORER_FILE))
+    hashes = {file: checkpoint.sha256 for file, checkpoint in sorted(read.items())}
+    return cast(Vocoder, kind.from_tensors(tensors, device=target, weights=hashes))
+
+
+def resolve_device(device: str) -> str:
+    """`auto`, `cpu`, `cuda` or `cuda:N` → a device that is here. Raises `DeviceUnavailableError`."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = device.partition(":")
+    if kind == "cpu" and not index:
+        return device
+    if kind != "cuda" or (index and not index.isdecimal()):
+        raise DeviceUnavailableError(f"Device {device!r} is none of auto, cpu, cuda and cuda:N.")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(index or 0) >= count:
+        raise DeviceUnavailableError(f"Device {device!r} is not here: torch sees {count} CUDA devices.")
+    return device
+
+
+def _kind(model_type: str, known: dict[str, str]) -> Any:
+    if model_type not in known:
+        raise UnknownModelTypeError(f"{model_type!r} is none of {', '.join(known)}.")
+    return getattr(import_module(known[model_type]), model_type)
