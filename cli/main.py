@@ -1,0 +1,182 @@
+"""The command line, `voicefixer-queue`: each command reads its options and calls what does the work.
+
+What a command needs is imported inside it, so that `--help` is quick and an API server never loads torch.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.group import Commands, Json
+
+app = typer.Typer(
+    cls=Commands,
+    help="Speech restoration that you run yourself: VoiceFixer behind an HTTP API and a queue.",
+    epilog="Settings are read from VFQ_… in the environment; those of the command line win.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+weights_app = typer.Typer(help="VoiceFixer's weights: fetch, check, find.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
+
+
+class ModelChoice(StrEnum):
+    """Which models do the work."""
+
+    voicefixer = "voicefixer"
+    baseline = "baseline"
+
+
+Server = Annotated[
+    str | None, typer.Option("--server", envvar="VFQ_SERVER", help="URL of the service.", show_default=False)
+]
+NeededServer = Annotated[str, typer.Option("--server", envvar="VFQ_SERVER", help="URL of the service.")]
+Models = Annotated[
+    ModelChoice | None,
+    typer.Option("--models", help="voicefixer (the default), or baseline: weaker, but needs no weights."),
+]
+Folder = Annotated[Path | None, typer.Option("--dir", help="Folder of the weights; otherwise VFQ_WEIGHTS_DIR.")]
+Revision = Annotated[str | None, typer.Option("--revision", help="Revision of the hub's repository.")]
+LOCAL = "http://127.0.0.1:8000"
+
+
+@app.command()
+def api(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; otherwise VFQ_API_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; otherwise VFQ_API_PORT.")] = None,
+    json: Json = False,
+) -> None:
+    """Serve the HTTP API."""
+    from cli.rooms import run_api
+
+    run_api(host, port, as_json=json)
+
+
+@app.command()
+def worker(
+    stages: Annotated[str, typer.Option(help="What to serve: audio, restore, vocode, or all.")] = "all",
+    json: Json = False,
+) -> None:
+    """Take work: audio (split and stitch), restore, vocode."""
+    from cli.rooms import run_workers
+
+    run_workers(stages, as_json=json)
+
+
+@app.command()
+def up(
+    data: Annotated[Path | None, typer.Option(help="Folder for all data.", show_default="~/.local/share/…")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 for any.", show_default="8000")] = None,
+    models: Models = None,
+    json: Json = False,
+) -> None:
+    """Run everything on this machine: Redis, API and workers, until Ctrl-C."""
+    from cli.commands import run_up
+
+    run_up(data, host, port, _value(models), as_json=json)
+
+
+@app.command()
+def restore(
+    files: Annotated[
+        list[Path], typer.Argument(help="Recordings.", exists=True, dir_okay=False, readable=True, show_default=False)
+    ],
+    server: Server = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="File, or folder for several.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+    mode: Annotated[int | None, typer.Option(help="VoiceFixer's mode: 0, 1 or 2.", show_default="0")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of mode 2.")] = None,
+    stages: Annotated[str | None, typer.Option(help="restore, vocode, or both.", show_default="restore,vocode")] = None,
+    samples: Annotated[int | None, typer.Option(help="With --stages vocode: length of the result.")] = None,
+    format_: Annotated[str | None, typer.Option("--format", help="wav, flac, aiff, ogg, mp3.")] = None,
+    sample_rate: Annotated[str | None, typer.Option(help="Hz, or input.")] = None,
+    bit_depth: Annotated[int | None, typer.Option(help="16, 24, or 32 (float).")] = None,
+    channels: Annotated[str | None, typer.Option(help="A number, input, or mono.")] = None,
+    priority: Annotated[str | None, typer.Option(help="interactive or bulk.", show_default="interactive")] = None,
+    models: Models = None,
+    json: Json = False,
+) -> None:
+    """Restore recordings; without a server, on this machine."""
+    from cli.commands import run_restore
+
+    fields = {
+        "mode": mode,
+        "seed": seed,
+        "stages": stages,
+        "samples": samples,
+        "priority": priority,
+        "output.format": format_,
+        "output.sample_rate": sample_rate,
+        "output.bit_depth": bit_depth,
+        "output.channels": channels,
+    }
+    run_restore(files, server, out, fields, _value(models), overwrite=overwrite, as_json=json)
+
+
+@app.command()
+def status(
+    job_id: Annotated[str, typer.Argument(help="Id of the job.")], server: NeededServer = LOCAL, json: Json = False
+) -> None:
+    """Tell how a job fares."""
+    from cli.commands import run_status
+
+    run_status(job_id, server, as_json=json)
+
+
+@app.command()
+def cancel(
+    job_id: Annotated[str, typer.Argument(help="Id of the job.")], server: NeededServer = LOCAL, json: Json = False
+) -> None:
+    """Ask a job to stop."""
+    from cli.commands import run_cancel
+
+    run_cancel(job_id, server, as_json=json)
+
+
+@app.command("list")
+def list_jobs(
+    limit: Annotated[int, typer.Option(help="So many jobs, the youngest.")] = 20,
+    state: Annotated[str | None, typer.Option("--status", help="Only jobs in this state.")] = None,
+    server: NeededServer = LOCAL,
+    json: Json = False,
+) -> None:
+    """List jobs, youngest first."""
+    from cli.commands import run_list
+
+    run_list(limit, state, server, as_json=json)
+
+
+@weights_app.command()
+def pull(directory: Folder = None, revision: Revision = None, json: Json = False) -> None:
+    """Fetch the weights (about 1 GB) and check them."""
+    from cli.weights import run_pull
+
+    run_pull(directory, revision, as_json=json)
+
+
+@weights_app.command()
+def verify(directory: Folder = None, revision: Revision = None, json: Json = False) -> None:
+    """Check that the weights on this machine are the published ones."""
+    from cli.weights import run_verify
+
+    run_verify(directory, revision, as_json=json)
+
+
+@weights_app.command()
+def where(directory: Folder = None, revision: Revision = None, json: Json = False) -> None:
+    """Tell which files a worker would load."""
+    from cli.weights import run_where
+
+    run_where(directory, revision, as_json=json)
+
+
+def _value(choice: ModelChoice | None) -> str | None:
+    return choice.value if choice else None
+
+
+if __name__ == "__main__":
+    app()
