@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from worker.models.registry import WeightsSource, load_restorer, load_vocoder
 
 from bench.chunked import ChunkedChain, Floats
 from bench.measures import snr
@@ -24,7 +23,9 @@ from bench.weights import ensure_weights
 from shared.settings import Settings
 from worker.chunks import Geometry
 from worker.models.constants import GRID, HOP, SAMPLE_RATE
+from worker.models.hub import WeightsSource
 from worker.models.interface import Restorer, Vocoder
+from worker.models.registry import load_restorer, load_vocoder
 
 LEAST_DB = 100.0
 DEFAULT_SECONDS = 22.0
@@ -68,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = Settings()
     geometry = Geometry(asked.core_frames, settings.context_frames, settings.halo_frames)
     weights = Path(asked.weights) if asked.weights else ensure_weights(Path("build/random-weights-seed0"))
-    source = WeightsSource(folder=str(weights), allow_unverified=True)
+    source = WeightsSource(folder=weights, allow_other=True)
     restorer = load_restorer("VoiceFixerRestorer", weights=source)
     vocoder = load_vocoder("VoiceFixerVocoder", weights=source)
     audio = speech_like(round(asked.seconds * SAMPLE_RATE), 1)

@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Collection
+from pathlib import Path
 
 import structlog
 import torch
 
-from shared.errors import SettingsError
 from shared.settings import Settings
 from worker.engine.engine import Engine
-from worker.models.registry import WeightsSource, load_restorer, load_vocoder
+from worker.models.hub import WeightsSource
+from worker.models.interface import Restorer, Vocoder
+from worker.models.registry import load_restorer, load_vocoder, resolve_device
 
 log = structlog.get_logger()
 
@@ -18,20 +20,19 @@ def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
     """Load the models of *stages* before any work is taken, and say in the log what was loaded.
 
     Raises:
-        ModelError: if weights are missing or wrong; the message says what to do.
+        ModelError: if a device is not there, or weights are missing or wrong; the message says what to do.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    device = pick_device(settings.device)
-    source = WeightsSource(
-        folder=settings.weights_dir, revision=settings.weights_revision, allow_unverified=settings.weights_unverified
+    device = resolve_device(settings.device)
+    weights = WeightsSource(
+        folder=Path(settings.weights_dir) if settings.weights_dir else None,
+        revision=settings.weights_revision,
+        allow_other=settings.weights_unverified,
     )
-    options = {"griffin_lim_iterations": settings.griffin_lim_iterations}
     engine = Engine(
-        restorer=load_restorer(settings.restorer, weights=source, device=device) if "restore" in stages else None,
-        vocoder=load_vocoder(settings.vocoder, weights=source, device=device, **options)
-        if "vocode" in stages
-        else None,
+        restorer=_restorer(settings, weights, device) if "restore" in stages else None,
+        vocoder=_vocoder(settings, weights, device) if "vocode" in stages else None,
         device=device,
         max_batch_size=settings.max_batch_size,
         max_wait_ms=settings.max_wait_ms,
@@ -42,16 +43,13 @@ def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
     return engine
 
 
-def pick_device(device: str) -> str:
-    """Resolve `auto` to the GPU if there is one.
+def _restorer(settings: Settings, weights: WeightsSource, device: str) -> Restorer:
+    return load_restorer(settings.restorer, weights=weights, device=device)
 
-    Raises:
-        SettingsError: if a GPU is asked for that is not there.
-    """
-    count = torch.cuda.device_count()
-    if device == "auto":
-        return "cuda" if count else "cpu"
-    _, _, number = device.partition(":")
-    if device != "cpu" and int(number or 0) >= count:
-        raise SettingsError(f"VFQ_DEVICE is {device}, but torch sees {count} GPUs here; set it to auto or cpu")
-    return device
+
+def _vocoder(settings: Settings, weights: WeightsSource, device: str) -> Vocoder:
+    if settings.vocoder == "GriffinLimVocoder":
+        from worker.models.griffin_lim import GriffinLimVocoder
+
+        return GriffinLimVocoder(iterations=settings.griffin_lim_iterations)
+    return load_vocoder(settings.vocoder, weights=weights, device=device)
