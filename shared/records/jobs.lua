@@ -142,7 +142,9 @@ end
 
 -- cancel() -> the state now, or false if there is no such job
 function commands.cancel()
-  return (move('canceled') or move('canceling') or true) and get('state')
+  -- A job that its workers are to stop already stays so: they end it.
+  move(get('state') == 'queued' and 'canceled' or 'canceling')
+  return get('state')
 end
 
 -- canceled() -> 1 for the one caller that ended it
@@ -162,7 +164,7 @@ end
 
 -- withdraw() -> removes a job that no worker has seen; 1 if it did
 function commands.withdraw()
-  return move('canceled') and commands.remove() or 0
+  return get('state') == 'queued' and move('canceled') and commands.remove() or 0
 end
 
 return commands[command](unpack(ARGV, 3))
