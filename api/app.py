@@ -11,8 +11,9 @@ from api import access, describe, problems
 from api.errors import FieldError, Unprocessable, pointer
 from api.health import health, running_version
 from api.jobs import jobs
+from api.options import say
 from api.results import results
-from api.services import Services, connected
+from api.services import connected
 from shared.presence import Presence
 from shared.queues import Dispatcher
 from shared.records import JobRecords
@@ -60,14 +61,14 @@ def create_app(
 
 
 def _refuse_query(error: ValidationError) -> Response:
-    raise Unprocessable.of(
-        *(FieldError(pointer(detail["loc"]), detail["msg"]) for detail in error.errors(include_url=False))
-    )
+    raise Unprocessable.of(*(FieldError(pointer(detail["loc"]), say(detail)) for detail in error.errors()))
 
 
 def _document(app: OpenAPI) -> None:
     """Serve the OpenAPI document and Swagger's page, whose files come from a package and not from the net."""
     app.components_schemas.update(describe.components())
+    result = app.paths["/v1/jobs/{job_id}/result"]
+    result.head = result.get.model_copy(update={"operationId": "results_fetch_head", "summary": "Describe the result"})
     app.register_blueprint(RegisterPlugin.register(doc_url="openapi.json"))
     app.add_url_rule("/openapi.json", "document", lambda: app.api_doc)
     app.add_url_rule("/docs", "docs", _swagger_page)
@@ -80,6 +81,3 @@ def _swagger_page() -> str:
         swagger_html_string, doc_url="openapi.json", swagger_config=offline, oauth_config=None
     )
     return page.strip()
-
-
-__all__ = ["Services", "create_app"]

@@ -97,7 +97,9 @@ def delete(path: JobPath) -> Response:
     # The record goes last: were we to stop in between, the job is still there to be deleted again.
     to.store.delete_prefix(job_prefix(path.job_id))
     to.records.remove(path.job_id)
-    return Response(status=204)
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    return response
 
 
 def _show(job: Job, status: int) -> Response:

@@ -51,7 +51,7 @@ def _validated(raw: object, *, model: type[Asked]) -> Asked:
     except ValidationError as error:
         faults: dict[str, list[str]] = {}
         for detail in error.errors(include_url=False, include_context=False):
-            faults.setdefault(pointer(_place(raw, detail)), []).append(_say(detail))
+            faults.setdefault(pointer(_place(raw, detail)), []).append(say(detail))
     raise Unprocessable.of(*(FieldError(place, "; or ".join(texts)) for place, texts in faults.items()))
 
 
@@ -71,7 +71,8 @@ def _holds(raw: object, part: str | int) -> bool:
     return (isinstance(raw, dict) and part in raw) or (isinstance(raw, list) and isinstance(part, int))
 
 
-def _say(detail: ErrorDetails) -> str:
+def say(detail: ErrorDetails) -> str:
+    """Tell what is wrong with a field."""
     known = {
         "extra_forbidden": "there is no field of this name",
         "missing": "is required",

@@ -39,7 +39,7 @@ def fetch(path: JobPath) -> Response:
         response = _answer(info, output)
         if request.method == "HEAD" or response.status_code == 304:
             return response
-        part = choose(request.range, request.if_range, etag=info.etag, size=info.size)
+        part = choose(request.headers.get("Range"), request.if_range, etag=info.etag, size=info.size)
         start, stop = (part.start, part.stop) if part else (0, info.size)
         body = store.stream(key, start, stop, chunk=PIECE)
     except ObjectMissing:
