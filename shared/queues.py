@@ -15,13 +15,15 @@ from shared.jobs import Priority
 from shared.records import Kind, Piece
 from shared.settings import Settings
 
-#: What a worker may serve, and the kinds of work that belong to it. A stitch ends a job, so it goes before a split.
+#: What a worker may serve, and the kinds of work that belong to it.
 STAGES: Final[dict[str, tuple[Kind, ...]]] = {
     "audio": ("stitch", "split"),
     "restore": ("restore",),
     "vocode": ("vocode",),
 }
 PRIORITIES: Final[tuple[Priority, ...]] = ("interactive", "bulk")
+#: Nearest to a job's end first: what is begun is finished before more is begun.
+_ORDER: Final[tuple[Kind, ...]] = ("stitch", "vocode", "restore", "split")
 
 
 def task_name(kind: Kind) -> str:
@@ -30,14 +32,18 @@ def task_name(kind: Kind) -> str:
 
 
 def queue_name(kind: Kind, priority: Priority) -> str:
-    """Queue of one kind of work at one priority."""
-    return f"{kind}.{priority}"
+    """Queue of one kind of work at one priority.
+
+    Workers look at their queues in the order of the names: kombu keeps them in a set, so its order "priority"
+    would be any.
+    """
+    return f"{PRIORITIES.index(priority)}-{priority}.{_ORDER.index(kind)}-{kind}"
 
 
 def queues_of(stages: Iterable[str]) -> list[str]:
-    """Queues of a worker in the order in which it looks at them: nearest to a job's end first."""
-    kinds = [kind for stage in ("audio", "vocode", "restore") if stage in set(stages) for kind in STAGES[stage]]
-    return [queue_name(kind, priority) for priority in PRIORITIES for kind in kinds]
+    """Queues of a worker in the order in which it looks at them."""
+    kinds = [kind for stage in set(stages) for kind in STAGES[stage]]
+    return sorted(queue_name(kind, priority) for priority in PRIORITIES for kind in kinds)
 
 
 def celery_app(settings: Settings) -> Celery:
@@ -65,7 +71,7 @@ def celery_app(settings: Settings) -> Celery:
             "visibility_timeout": settings.visibility_timeout,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
-            "queue_order_strategy": "priority",
+            "queue_order_strategy": "sorted",
             "socket_timeout": 10,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,

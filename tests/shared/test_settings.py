@@ -1,0 +1,47 @@
+import pytest
+
+from shared.errors import SettingsError
+from shared.settings import Settings, load_settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("VFQ_CORE_FRAMES", "3000", "64"),
+        ("VFQ_CONTEXT_FRAMES", "-64", "greater than or equal to 0"),
+        ("VFQ_DEVICE", "gpu", "VFQ_DEVICE"),
+        ("VFQ_RESTORER", "voicefixer", "VoiceFixerRestorer"),
+        ("VFQ_MAX_UPLOAD_BYTES", "2GB", "integer"),
+        ("VFQ_FADE_FRAMES", "1000", "VFQ_CONTEXT_FRAMES"),
+        ("VFQ_IN_FLIGHT", "1", "VFQ_MAX_BATCH_SIZE"),
+        ("VFQ_LOG_LEVEL", "loud", "warning"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_that_names_it(monkeypatch, name, value, words):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert name in caught.value.message
+    assert words in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_two_wrong_settings_are_both_named(monkeypatch):
+    monkeypatch.setenv("VFQ_DEVICE", "gpu")
+    monkeypatch.setenv("VFQ_API_PORT", "0")
+    with pytest.raises(SettingsError, match=r"VFQ_DEVICE.*VFQ_API_PORT|VFQ_API_PORT.*VFQ_DEVICE"):
+        load_settings()
+
+
+def test_secrets_do_not_show(monkeypatch):
+    monkeypatch.setenv("VFQ_S3_SECRET_KEY", "hunter2")
+    assert "hunter2" not in repr(load_settings())
+
+
+def test_prefixes_are_separated_by_commas(monkeypatch):
+    monkeypatch.setenv("VFQ_INPUT_PREFIXES", "incoming/, archive/tapes/")
+    assert load_settings().input_prefixes == ("incoming/", "archive/tapes/")
+
+
+def test_every_setting_says_what_it_is():
+    assert not [name for name, field in Settings.model_fields.items() if not field.description]
