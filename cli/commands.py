@@ -15,6 +15,7 @@ from cli.progress import open_board, percent, stage
 from cli.restore import Outcome, Wish, models_text, restore_files
 
 _SOME_FAILED = 3
+_SHORT_PATIENCE = 3.0
 _KEPT_FORMATS = {".wav": "wav", ".flac": "flac", ".aif": "aiff", ".aiff": "aiff"}
 
 
@@ -68,19 +69,19 @@ def run_restore(
 
 def run_status(job_id: str, server: str, *, as_json: bool) -> None:
     """Show a job."""
-    with Client(server) as client:
+    with Client(server, patience=_SHORT_PATIENCE) as client:
         _show(client.job(job_id), as_json=as_json)
 
 
 def run_cancel(job_id: str, server: str, *, as_json: bool) -> None:
     """Ask a job to stop, and show it."""
-    with Client(server) as client:
+    with Client(server, patience=_SHORT_PATIENCE) as client:
         _show(client.cancel(job_id), as_json=as_json)
 
 
 def run_list(limit: int, status: str | None, server: str, *, as_json: bool) -> None:
     """Show the youngest jobs, a line each."""
-    with Client(server) as client:
+    with Client(server, patience=_SHORT_PATIENCE) as client:
         for job in client.jobs(limit, status):
             _show(job, as_json=as_json)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cli import weights
 from cli.client import Client
-from cli.errors import CommandError
+from cli.errors import CommandError, WeightsMissing
 from cli.local import passing_stack
 from cli.output import say, tell
 from cli.places import Place
@@ -25,14 +25,17 @@ OUT = ROOT / "demo-output"
 RESULT = OUT / "restored-speech.wav"
 PICTURE = OUT / "before-after.png"
 
-WITHOUT_WEIGHTS = """\
-**********************************************************************************************
-*  VoiceFixer's weights are not on this machine and cannot be fetched right now ({reason}).
-*  So the weight-free BASELINE makes this result: a spectral gate and Griffin-Lim. It takes noise
-*  away, but it is no neural network: it brings back no lost band, and its voice sounds rough.
-*  For the real thing:  voicefixer-queue weights pull    (about 1 GB), then make demo again;
-*  or put vf.ckpt and the vocoder's file into a folder and name it in VFQ_WEIGHTS_DIR.
-**********************************************************************************************"""
+WITHOUT_WEIGHTS = """
+********************************************************************************
+  NO VOICEFIXER HERE: its weights are not on this machine and cannot be fetched.
+  The weight-free BASELINE makes this result, a spectral gate and Griffin-Lim.
+  It takes noise away, but it is no neural network: it brings back no lost band,
+  and its voice sounds rough.
+
+  For the real thing (about 1 GB):   .venv/bin/voicefixer-queue weights pull
+  or name a folder that has the two files in VFQ_WEIGHTS_DIR; then: make demo
+********************************************************************************
+"""
 
 
 def main() -> None:
@@ -60,8 +63,9 @@ def _choose_models() -> Models:
     say("VoiceFixer's weights are not here; asking the hub for them (about 1 GB, once).")
     try:
         weights.fetch(settings)
-    except weights.NoWeights as error:
-        say(WITHOUT_WEIGHTS.format(reason=error.message.rstrip(".")))
+    except WeightsMissing as error:
+        say(error.message)
+        say(WITHOUT_WEIGHTS)
         return "baseline"
     return "voicefixer"
 

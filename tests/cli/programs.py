@@ -20,7 +20,9 @@ def environment(**settings: str) -> dict[str, str]:
     return {**plain, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), **settings}
 
 
-def run(*arguments: str, env: Mapping[str, str] | None = None, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, env: Mapping[str, str] | None = None, seconds: float = 120
+) -> subprocess.CompletedProcess[str]:
     """Run `voicefixer-queue` to its end."""
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, timeout=seconds, env=env or environment(), cwd=ROOT

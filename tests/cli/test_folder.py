@@ -18,7 +18,10 @@ def test_a_data_folder_is_claimed_by_one_at_a_time(tmp_path: Path) -> None:
     with claim(tmp_path / "data") as folder:
         folder.tell(pid=7, url="http://127.0.0.1:1234")
         assert told(tmp_path / "data") == {"pid": 7, "url": "http://127.0.0.1:1234"}
-        with pytest.raises(StackRunning, match="already at http://127.0.0.1:1234 \\(process 7\\)"), claim(folder.path):
+        with (
+            pytest.raises(StackRunning, match=r"already at http://127\.0\.0\.1:1234 \(process 7\)"),
+            claim(folder.path),
+        ):
             pass
     assert told(tmp_path / "data") == {}
     with claim(tmp_path / "data"):

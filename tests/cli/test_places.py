@@ -48,9 +48,14 @@ def test_an_existing_file_is_replaced_only_on_request(tmp_path: Path) -> None:
 
 def test_a_result_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "new" / "talk.wav"
-    with pytest.raises(ZeroDivisionError), written(target) as part:
-        part.write_bytes(b"half")
-        raise ZeroDivisionError
+
+    def break_off() -> None:
+        with written(target) as part:
+            part.write_bytes(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_off()
     assert list(target.parent.iterdir()) == []
     with written(target) as part:
         part.write_bytes(b"whole")
