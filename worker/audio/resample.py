@@ -11,8 +11,11 @@ QUALITY = "VHQ"
 
 
 def resampled_length(samples: int, from_rate: int, to_rate: int) -> int:
-    """Samples at `to_rate` that last as long as `samples` at `from_rate`: `n·to/from`, a half rounded up."""
-    return (2 * samples * to_rate + from_rate) // (2 * from_rate)
+    """Samples at `to_rate` that last as long as `samples` at `from_rate`: `n·to/from`, a half rounded up.
+
+    What has a sample keeps one, also where it would round to none (a single sample at 192 kHz).
+    """
+    return max((2 * samples * to_rate + from_rate) // (2 * from_rate), min(samples, 1))
 
 
 def resample_blocks(
