@@ -14,7 +14,7 @@ Track = NDArray[np.float64]
 
 
 def speech_like(samples: int, seed: int) -> NDArray[np.float32]:
-    """Voiced syllables with moving pitch and formants, fricatives, pauses and a noise floor at about −55 dBFS.
+    """Voiced syllables with moving pitch and formants, fricatives, pauses and a noise floor at about −50 dBFS.
 
     `[samples]` float32 at 44.1 kHz, peak below 0.9. A longer signal of one seed begins like a shorter one.
     """
@@ -24,7 +24,7 @@ def speech_like(samples: int, seed: int) -> NDArray[np.float32]:
     hiss = np.diff(noise, prepend=0.0)
     voiced = _voice(samples, syllables)
     unvoiced = 0.06 * _fine(syllables["hiss"], samples) * hiss
-    return (0.22 * voiced + unvoiced + 0.0018 * noise).clip(-0.9, 0.9).astype(np.float32)
+    return (0.22 * voiced + unvoiced + 0.003 * noise).clip(-0.9, 0.9).astype(np.float32)
 
 
 def _syllables(slow: int, seed: int) -> dict[str, Track]:
