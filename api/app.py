@@ -43,6 +43,7 @@ def create_app(
         __name__,
         info=Info(title="voicefixer-queue", version=running_version(), description=DESCRIPTION),
         doc_ui=False,
+        security_schemes={},
         validation_error_status="default",  # so that the document gets no answers that we do not give
         validation_error_model=problems.Problem,
         validation_error_callback=_refuse_query,

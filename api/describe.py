@@ -141,7 +141,9 @@ SUBMIT_RESPONSES: ResponseDict = {
     "400": _problem("`invalid_json`, `malformed_form` or `upload_incomplete`."),
     "413": _problem("`upload_too_large`, or `form_too_large`."),
     "415": _problem("`unsupported_media_type`."),
-    "422": _problem("`invalid_request`, `file_missing`, `file_empty`, `input_not_allowed`, `input_missing`…"),
+    "422": _problem(
+        "`invalid_request`, `file_missing`, `file_empty`, `input_not_allowed`, `input_missing` or `input_too_large`."
+    ),
     "503": _DOWN,
 }
 LIST_RESPONSES: ResponseDict = {

@@ -39,6 +39,7 @@ class Api:
         answer = self.client.post("/v1/jobs", data={"file": (io.BytesIO(data), filename), **fields})
         assert answer.status_code == 202, answer.text
         job: dict[str, Any] = answer.json
+        answer.close()
         return job
 
     def begin(self, job_id: str) -> Claim:

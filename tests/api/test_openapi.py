@@ -1,0 +1,160 @@
+"""The OpenAPI document holds together, and says what the API does."""
+
+import io
+import re
+
+import pytest
+
+from api.errors import RequestError
+from tests.api.conftest import Api
+
+METHODS = {"get", "post", "put", "delete", "head", "patch"}
+
+
+@pytest.fixture
+def document(api: Api):
+    return api.client.get("/openapi.json").json
+
+
+def operations(document):
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+def references(value):
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from references(inner)
+
+
+def resolve(document, schema):
+    while "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]]
+    return schema
+
+
+def faults(document, schema, value, place="#"):
+    """Check a value against a schema: the part of JSON Schema that pydantic writes."""
+    schema = resolve(document, schema)
+    if "anyOf" in schema:
+        if not any(not list(faults(document, one, value, place)) for one in schema["anyOf"]):
+            yield f"{place}: fits none of {schema['anyOf']}"
+        return
+    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
+    kind = schema.get("type")
+    if kind == "null":
+        if value is not None:
+            yield f"{place}: not null"
+        return
+    if kind and not isinstance(value, kinds[kind]):
+        yield f"{place}: {value!r} is no {kind}"
+        return
+    if "enum" in schema and value not in schema["enum"]:
+        yield f"{place}: {value!r} is not in {schema['enum']}"
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        yield from (f"{place}/{name} is missing" for name in schema.get("required", []) if name not in value)
+        for name, inner in value.items():
+            if name in known:
+                yield from faults(document, known[name], inner, f"{place}/{name}")
+            elif not schema.get("additionalProperties"):
+                yield f"{place}/{name} is not described"
+    if isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from faults(document, schema.get("items", {}), inner, f"{place}/{index}")
+
+
+def test_the_document_has_the_form_of_openapi(document):
+    assert re.fullmatch(r"3\.1\.\d", document["openapi"])
+    assert document["info"]["title"]
+    assert document["info"]["version"]
+    seen = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(seen) == len(set(seen))
+    assert document["components"]["securitySchemes"] == {}
+    schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert set(references(document)) <= schemas
+    for path, method, operation in operations(document):
+        assert method in METHODS
+        assert operation["summary"], path
+        named = {one["name"] for one in operation.get("parameters", []) if one["in"] == "path"}
+        assert named == set(re.findall(r"{(\w+)}", path))
+        assert operation["responses"]
+        for status, response in operation["responses"].items():
+            assert re.fullmatch(r"[1-5]\d\d|default", status)
+            assert response["description"]
+
+
+def test_every_route_is_described_and_no_other(api: Api, document):
+    own = {"/openapi.json", "/docs"}
+    routes = {
+        (re.sub(r"<(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in api.client.application.url_map.iter_rules()
+        for method in rule.methods - {"OPTIONS", "HEAD"}
+        if rule.rule not in own and not rule.endpoint.startswith("swagger")
+    }
+    described = {(path, method) for path, method, _ in operations(document)}
+    assert described - routes == {("/v1/jobs/{job_id}/result", "head")}
+    assert routes <= described
+
+
+def test_errors_are_described_as_problem_documents(document):
+    for path, _, operation in operations(document):
+        for status, response in operation["responses"].items():
+            if status == "default" or (status >= "400" and path != "/readyz"):
+                schema = response["content"]["application/problem+json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/Problem"}
+
+
+def test_every_code_is_named_where_it_can_come(document):
+    text = str([operation["responses"] for _, _, operation in operations(document)])
+    codes = {kind.code for kind in leaves(RequestError)} - {"job_not_found"}
+    assert {code for code in codes if code not in text} == set()
+
+
+def leaves(kind):
+    below = kind.__subclasses__()
+    return [leaf for one in below for leaf in leaves(one)] or [kind]
+
+
+def test_a_job_is_sent_as_a_form_or_as_json(document):
+    content = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]
+    form = resolve(document, content["multipart/form-data"]["schema"])
+    assert form["required"] == ["file"]
+    assert form["properties"]["file"]["format"] == "binary"
+    assert {"stages", "mode", "seed", "priority", "samples", "metadata", "output", "options"} <= set(form["properties"])
+    assert {"output.format", "output.sample_rate"} <= set(form["properties"])
+    body = resolve(document, content["application/json"]["schema"])
+    assert body["required"] == ["input"]
+    assert "key" in resolve(document, body["properties"]["input"])["properties"]
+
+
+def test_what_the_api_answers_is_what_the_document_says(api: Api, document):
+    def check(answer, path, method="get"):
+        response = document["paths"][path][method]["responses"][str(answer.status_code)]
+        content = response["content"][answer.mimetype]
+        assert list(faults(document, content["schema"], answer.json)) == []
+        assert set(response.get("headers", {})) <= set(answer.headers.keys()) | {"Retry-After", "Link"}
+
+    job = "/v1/jobs/{job_id}"
+    data = {"file": (io.BytesIO(b"abc"), "a.wav"), "output.format": "flac"}
+    sent = api.client.post("/v1/jobs", data=data)
+    job_id = sent.json["id"]
+    check(sent, "/v1/jobs", "post")
+    check(api.client.get(f"/v1/jobs/{job_id}/result"), f"{job}/result")
+    check(api.client.post("/v1/jobs", data={"file": "x"}, content_type="multipart/form-data"), "/v1/jobs", "post")
+    api.succeed(job_id)
+    check(api.client.get(f"/v1/jobs/{job_id}"), job)
+    check(api.client.get("/v1/jobs"), "/v1/jobs")
+    check(api.client.get("/v1/jobs?limit=0"), "/v1/jobs")
+    check(api.client.post(f"/v1/jobs/{job_id}/cancel"), f"{job}/cancel", "post")
+    check(api.client.get("/v1/jobs/x"), job)
+    failed = api.submit()["id"]
+    api.fail(failed)
+    check(api.client.get(f"/v1/jobs/{failed}"), job)
+    for path in ("/healthz", "/readyz", "/version"):
+        check(api.client.get(path), path)
