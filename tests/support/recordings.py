@@ -32,7 +32,7 @@ def m4a(samples: np.ndarray, *, rate: int = RATE) -> bytes:
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("aac", rate=rate, layout="mono" if samples.shape[1] == 1 else "stereo")
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=stream.layout.name)
-        frame.sample_rate = rate
+        frame.sample_rate, frame.pts = rate, 0  # from 0, so that the container notes the encoder's priming
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             container.mux(packet)
     return file.getvalue()
