@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -250,8 +249,8 @@ class Here:
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory, s3_server) -> Iterator[Here]:
-    yield Here(tmp_path_factory.mktemp("compose"), s3_server)
+def here(tmp_path_factory, s3_server) -> Here:
+    return Here(tmp_path_factory.mktemp("compose"), s3_server)
 
 
 def start_all(here: Here, stack: ExitStack) -> dict[str, subprocess.Popen[bytes]]:
