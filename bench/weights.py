@@ -6,6 +6,7 @@ statistics, while a speech-like signal passes through, one layer after the other
 """
 
 import argparse
+import fcntl
 import json
 import os
 from collections.abc import Callable
@@ -36,16 +37,19 @@ Tensors = dict[str, Tensor]
 
 def ensure_weights(folder: Path, seed: int = 0) -> Path:
     """Write the two files of this seed into the folder, unless they are there already; gives the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     marker = folder / MARKER
     wanted = json.dumps({"seed": seed, "version": VERSION})
-    if marker.exists() and marker.read_text() == wanted and all((folder / file).exists() for file in FILES):
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    marker.unlink(missing_ok=True)
-    restorer, vocoder = random_weights(seed)
-    _save(restorer, folder / RESTORER_FILE)
-    _save({"generator": vocoder}, folder / VOCODER_FILE)
-    marker.write_text(wanted)
+    with (folder / "lock").open("w") as lock:
+        # Two test runs at once: the second waits and finds the files.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        there = marker.exists() and all((folder / file).exists() for file in FILES)
+        if not there or marker.read_text() != wanted:
+            marker.unlink(missing_ok=True)
+            restorer, vocoder = random_weights(seed)
+            _save(restorer, folder / RESTORER_FILE)
+            _save({"generator": vocoder}, folder / VOCODER_FILE)
+            marker.write_text(wanted)
     return folder
 
 

@@ -49,3 +49,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
         return open_storage(f"file://{tmp_path}/store")
     bucket: Bucket = request.getfixturevalue("s3_bucket")
     return S3Store(bucket.server.connection, bucket=bucket.name, prefix="some/prefix/")
+
+
+@pytest.fixture(scope="session")
+def random_weights() -> Path:
+    """A folder with the two checkpoint files, random and calibrated; written once and kept between runs."""
+    from bench.weights import ensure_weights
+
+    return ensure_weights(Path(__file__).parents[1] / "build" / "random-weights-seed0")

@@ -27,7 +27,7 @@ def load_restorer(model_type: str, *, weights: WeightsSource, device: str = "cpu
     kind = _kind(model_type, RESTORERS)
     target = resolve_device(device)
     if model_type in WEIGHT_FREE:
-        return cast(Restorer, kind())
+        return cast(Restorer, kind(device=target))
     place = obtain(weights, RESTORER_FILE)
     checkpoint = read_checkpoint(place.files[RESTORER_FILE], RESTORER_FILE, allow_other=weights.allow_other)
     hashes = {RESTORER_FILE: checkpoint.sha256}
@@ -42,7 +42,7 @@ def load_vocoder(model_type: str, *, weights: WeightsSource, device: str = "cpu"
     kind = _kind(model_type, VOCODERS)
     target = resolve_device(device)
     if model_type in WEIGHT_FREE:
-        return cast(Vocoder, kind())
+        return cast(Vocoder, kind(device=target))
     place = obtain(weights, VOCODER_FILE)
     read: dict[str, Checkpoint] = {
         file: read_checkpoint(path, file, allow_other=weights.allow_other) for file, path in place.files.items()
