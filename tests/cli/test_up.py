@@ -110,6 +110,14 @@ def test_restore_brings_its_own_stack_and_leaves_nothing(tmp_path: Path, talk: P
     assert _with_temporary_folder(tmp_path) == []
 
 
+def test_restore_says_why_its_own_stack_cannot_start(tmp_path: Path, talk: Path) -> None:
+    bare = environment(HF_HOME=str(tmp_path / "hub"))
+    done = run("restore", str(talk), "--models", "voicefixer", "--json", env=bare)
+    assert done.returncode == 1
+    assert documents(done.stdout)[0]["error"]["code"] == "stack_failed"
+    assert "voicefixer-queue: VoiceFixer's weights are not on this machine" in done.stderr
+
+
 def _with_temporary_folder(path: Path) -> list[psutil.Process]:
     """Processes that inherited this TMPDIR."""
     found = []
