@@ -3,7 +3,8 @@
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+import redis
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -21,6 +22,17 @@ def _split_commas(value: object) -> object:
     return value
 
 
+def _redis_url(value: str) -> str:
+    try:
+        redis.ConnectionPool.from_url(value)
+    except ValueError:  # its text would show the URL, which may hold a password
+        raise ValueError("must be redis://host:port/number, rediss://… or unix:///path") from None
+    return value
+
+
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+
+
 class Settings(BaseSettings):
     """The settings of all processes; each reads those that it needs.
 
@@ -30,8 +42,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     # Where state and audio live.
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis with the job records.")
-    broker_url: str | None = Field(None, description="Redis for Celery's messages; the same Redis by default.")
+    redis_url: RedisUrl = Field("redis://127.0.0.1:6379/0", description="Redis with the job records.")
+    broker_url: RedisUrl | None = Field(None, description="Redis for Celery's messages; the same Redis by default.")
     key_prefix: str = Field("vfq:", pattern=r"^[A-Za-z0-9_.:-]+$", description="Begins every key in Redis.")
     storage_url: str = Field("file:///var/lib/voicefixer-queue", description="file:///folder or s3://bucket/prefix.")
     s3_endpoint: str | None = Field(None, description="URL of the S3 server as workers and API reach it.")

@@ -15,6 +15,8 @@ from shared.settings import Settings, load_settings
         ("VFQ_FADE_FRAMES", "1000", "VFQ_CONTEXT_FRAMES"),
         ("VFQ_IN_FLIGHT", "1", "VFQ_MAX_BATCH_SIZE"),
         ("VFQ_LOG_LEVEL", "loud", "warning"),
+        ("VFQ_REDIS_URL", "localhost:6379", "redis://host:port/number"),
+        ("VFQ_BROKER_URL", "redis://:hunter2@host:port/0", "redis://host:port/number"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_that_names_it(monkeypatch, name, value, words):
@@ -24,6 +26,7 @@ def test_a_wrong_setting_is_one_sentence_that_names_it(monkeypatch, name, value,
     assert name in caught.value.message
     assert words in caught.value.message
     assert "\n" not in caught.value.message
+    assert "hunter2" not in caught.value.message
 
 
 def test_two_wrong_settings_are_both_named(monkeypatch):
