@@ -1,5 +1,6 @@
 """What goes with every request: an id, one line in the log, and the end of a connection that cannot go on."""
 
+import logging
 import re
 import time
 import uuid
@@ -12,6 +13,7 @@ from shared import log
 HEADER = "X-Request-Id"
 #: An unread body up to here is thrown away by the server; beyond, the connection ends.
 SMALL_BODY = 32 * 1024
+PROBES = ("/healthz", "/readyz")
 
 _SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _log = log.logger("api")
@@ -53,9 +55,11 @@ def _finish(response: Response) -> Response:
     if response.status_code >= 400 and _much_is_unread():
         response.headers["Connection"] = "close"
     began, line = g.get("began", time.perf_counter()), _line(response)
+    # Probes come every few seconds and are of no interest while they succeed.
+    level = logging.DEBUG if request.path in PROBES and response.status_code < 400 else logging.INFO
 
     def write() -> None:
-        _log.info("request", **line, seconds=round(time.perf_counter() - began, 4))
+        _log.log(level, "request", **line, seconds=round(time.perf_counter() - began, 4))
 
     response.call_on_close(write)  # after the last byte of a stream
     return response

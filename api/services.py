@@ -64,7 +64,7 @@ def connected(
     apart = settings.broker_url if settings.celery_url != settings.redis_url else None
     return Services(
         settings=settings,
-        records=records or open_records(settings, retries=2, timeout=5),
+        records=records or open_records(settings, retries=2, timeout=3),
         store=store or open_store(settings),
         dispatcher=dispatcher or Dispatcher(celery_app(settings)),
         presence=presence or open_presence(settings, retries=1, timeout=2),

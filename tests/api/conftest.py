@@ -13,9 +13,10 @@ from flask.testing import FlaskClient
 
 from api.app import create_app
 from shared.connections import open_presence, open_records
-from shared.jobs import Job, JobError, JobOutput
+from shared.jobs import Job, JobError, JobOutput, Priority
 from shared.keys import job_prefix, result_key
 from shared.presence import Presence
+from shared.queues import queue_name
 from shared.records import SPLIT, STITCH, Claim, JobRecords, connect
 from shared.settings import Settings
 from shared.storage import ObjectStore, open_storage
@@ -75,9 +76,9 @@ class Api:
         """Keys in storage, of one job or of all."""
         return [info.key for info in self.store.list(job_prefix(job_id) if job_id else "")]
 
-    def waiting(self, queue: str = "split.interactive") -> int:
-        """Messages in a queue."""
-        length = self.redis.llen(queue)
+    def waiting(self, priority: Priority = "interactive") -> int:
+        """Messages that ask for a split."""
+        length = self.redis.llen(queue_name("split", priority))
         assert isinstance(length, int)
         return length
 

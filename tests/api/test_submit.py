@@ -66,7 +66,7 @@ def test_options_come_as_single_fields(api: Api):
         "samples": None,
         "output": {"format": "flac", "sample_rate": "input", "bit_depth": 24, "channels": 1},
     }
-    assert api.waiting("split.bulk") == 1
+    assert api.waiting("bulk") == 1
 
 
 def test_options_come_as_one_json_object_beside_single_fields(api: Api):
