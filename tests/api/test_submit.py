@@ -76,6 +76,11 @@ def test_options_come_as_one_json_object_beside_single_fields(api: Api):
     assert job["options"]["output"] == {"format": "npy", "sample_rate": None, "bit_depth": None, "channels": "mono"}
 
 
+def test_stages_come_as_a_json_list_too(api: Api):
+    job = post(api, file=recording(name="mel.npy"), stages='["vocode"]', samples="441").json
+    assert (job["options"]["stages"], job["options"]["samples"]) == (["vocode"], 441)
+
+
 def test_options_may_be_attached_as_a_file(api: Api):
     job = post(api, file=recording(), options=recording(b'{"mode": 1}', "options.json")).json
     assert job["options"]["mode"] == 1
