@@ -1,11 +1,13 @@
 """A worker process: connect, load the models, then take work."""
 
+import ctypes
 import logging
 import os
 import socket
 import threading
 import warnings
 from collections.abc import Collection
+from contextlib import suppress
 
 import structlog
 from celery import signals
@@ -22,6 +24,8 @@ from worker.tasks import register
 
 log = structlog.get_logger()
 
+#: From glibc's malloc.h.
+_M_ARENA_MAX = -8
 _BEAT_SECONDS = 3.0
 _PRESENCE_SECONDS = 15.0
 #: Exit status when a batch exceeds its deadline; a supervisor starts the worker anew.
@@ -39,6 +43,7 @@ def run_worker(settings: Settings, stages: Collection[str]) -> None:
         ServiceError: if Redis or storage cannot be used.
     """
     configure(settings)
+    _share_one_heap()
     # Without a receiver Celery would put its own handlers and level in place of ours.
     signals.setup_logging.connect(_keep_logging)
     # Running as root is dangerous where messages are pickled; ours are JSON.
@@ -68,6 +73,16 @@ def run_worker(settings: Settings, stages: Collection[str]) -> None:
         )
     if engine is not None:
         engine.close()
+
+
+def _share_one_heap() -> None:
+    """Keep glibc from giving each thread a heap of its own.
+
+    Their freed holes add up: the peak varied between 780 and 1,180 MiB for one and the same work, against a steady
+    700 with one heap.
+    """
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _keep_logging(**_: object) -> None:
