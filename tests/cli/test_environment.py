@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,15 @@ def test_a_broken_environment_is_thrown_away_and_a_sound_one_kept(checkout: Path
     (checkout / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
     assert "is made anew" in setup(checkout, "check").stderr
     assert not (checkout / ".venv").exists()
-    (checkout / ".venv").symlink_to(ROOT / ".venv" if (ROOT / ".venv").exists() else "/nowhere")
-    if (ROOT / ".venv").exists():
-        assert setup(checkout, "check").stderr == ""
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    sound = checkout / ".venv" / "bin" / "python"
+    sound.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    sound.chmod(0o755)
+    assert setup(checkout, "check").stderr == ""
+    (checkout / ".venv" / ".stamps").mkdir()
+    (checkout / ".venv" / ".stamps" / "home").write_text("/somewhere/else\n")
+    assert "moved" in setup(checkout, "check").stderr
+    assert not (checkout / ".venv").exists()
 
 
 def test_every_package_of_the_constraints_is_pinned_to_a_version() -> None:
