@@ -97,6 +97,7 @@ def restore(
     bit_depth: Annotated[int | None, typer.Option(help="16, 24, or 32 (float).")] = None,
     channels: Annotated[str | None, typer.Option(help="A number, input, or mono.")] = None,
     priority: Annotated[str | None, typer.Option(help="interactive or bulk.", show_default="interactive")] = None,
+    metadata: Annotated[str | None, typer.Option(help="JSON object of yours, kept with the job.")] = None,
     models: Models = None,
     json: Json = False,
 ) -> None:
@@ -109,6 +110,7 @@ def restore(
         "stages": stages,
         "samples": samples,
         "priority": priority,
+        "metadata": metadata,
         "output.format": format_,
         "output.sample_rate": sample_rate,
         "output.bit_depth": bit_depth,
