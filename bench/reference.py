@@ -52,10 +52,15 @@ class Signal:
 
 
 def run_reference(weights: Path, signals: Sequence[Signal]) -> list[Stages]:
-    """Run the package on each signal, all in one process. Raises `RuntimeError` with its last words."""
+    """Run the package on each signal, all in one process.
+
+    Raises `FileNotFoundError` for weights that are not there, and `RuntimeError` with the package's last words.
+    """
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         for file, place in HOMES.items():
+            if not (weights / file).is_file():
+                raise FileNotFoundError(f"{weights / file} is not there, and the package would try to download it.")
             (home / place).mkdir(parents=True)
             (home / place / file).symlink_to((weights / file).resolve())
         requests = {f"audio{n}": signal.audio for n, signal in enumerate(signals)}

@@ -36,16 +36,21 @@ Tensors = dict[str, Tensor]
 
 
 def ensure_weights(folder: Path, seed: int = 0) -> Path:
-    """Write the two files of this seed into the folder, unless they are there already; gives the folder."""
+    """Write the two files of this seed into the folder, unless they are there already; gives the folder.
+
+    Raises `FileExistsError` rather than overwrite weights that it did not write.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     marker = folder / MARKER
     wanted = json.dumps({"seed": seed, "version": VERSION})
     with (folder / "lock").open("w") as lock:
         # Two test runs at once: the second waits and finds the files.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        there = marker.exists() and all((folder / file).exists() for file in FILES)
-        if not there or marker.read_text() != wanted:
-            marker.unlink(missing_ok=True)
+        there = [(folder / file).exists() for file in FILES]
+        if any(there) and not marker.exists():
+            raise FileExistsError(f"{folder} holds weights that are not random ones; name another folder.")
+        if not all(there) or marker.read_text() != wanted:
+            marker.write_text("being written")
             restorer, vocoder = random_weights(seed)
             _save(restorer, folder / RESTORER_FILE)
             _save({"generator": vocoder}, folder / VOCODER_FILE)

@@ -1,6 +1,6 @@
 """The network of VoiceFixer's synthesis module: normalised mel → samples, 441 a frame (TFGAN, arXiv:2011.12206).
 
-The network reaches 575 frames to either side, most of it in the first residual stack, where a frame is but seven
+The network reaches 576 frames to either side, most of it in the first residual stack, where a frame is but seven
 values. So each stage is computed only as far as the later ones need it for the samples that are wanted.
 """
 

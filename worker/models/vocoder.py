@@ -14,6 +14,11 @@ from worker.models.tfgan import TFGAN
 from worker.models.validate import check_mel, check_span, check_spans
 
 LOWEST_DB = 115.0
+HALO = 579
+"""Frames on either side of the wanted samples' own that an exact window holds, unless its file ends before.
+
+The network reaches 575 or 576 frames from each of its samples, and they come two or three frames late.
+"""
 SILENCE = -4.0
 """What a bin of silence is normalised to, and what the tail frames are filled with."""
 
@@ -55,7 +60,7 @@ class VoiceFixerVocoder:
     def vocode(self, mel: Tensor, spans: Sequence[MelSpan]) -> Tensor:
         """Mel windows `[B, 1, t, 128]` → the samples `[B, stop − start]` of each span; see `interface.Vocoder`.
 
-        Exact where a window holds 575 true frames around its samples, or the file's end. Raises `InputError`.
+        Exact where a window holds `HALO` true frames around its samples, or the file's end. Raises `InputError`.
         """
         check_mel(mel)
         check_spans(mel, spans)

@@ -1,0 +1,64 @@
+import json
+
+import numpy as np
+import pytest
+
+from bench import parity
+from bench.parity import Row, compare, load_models, snr_db
+from bench.reference import Signal, run_reference
+from bench.signals import speech_like
+
+SIGNALS = [
+    Signal(speech_like(441 * 60 + 123, 1)),
+    Signal(speech_like(441 * 133 + 440, 2), mode=2, seed=17),
+]
+
+
+@pytest.fixture(scope="module")
+def references(random_weights):
+    return run_reference(random_weights, SIGNALS)
+
+
+@pytest.fixture(scope="module")
+def models(random_weights):
+    return load_models(random_weights)
+
+
+def test_every_stage_equals_the_voicefixer_package(references, models):
+    row = compare(SIGNALS[0], references[0], *models)
+    assert min(row.snr.values()) > 100, row
+
+
+def test_mode_2_equals_the_package_seeded_alike(references, models):
+    restorer, vocoder = models
+    signal, reference = SIGNALS[1], references[1]
+    row = compare(signal, reference, restorer, vocoder)
+    assert row.snr["chain"] > 90, row  # statistics of few values at the bottom of the UNet magnify rounding
+
+
+def test_the_modes_of_the_package_differ_by_far_more_than_ours_from_it(references, models):
+    plain = compare(Signal(SIGNALS[1].audio), references[1], *models)
+    assert plain.snr["chain"] < 60
+
+
+def test_snr_is_in_decibels_of_power():
+    assert snr_db(np.ones(10), np.full(10, 0.9)) == pytest.approx(20.0)
+    assert snr_db(np.ones(10), np.ones(10)) == 400.0
+    with pytest.raises(ValueError, match="shapes differ"):
+        snr_db(np.ones(10), np.ones(9))
+
+
+@pytest.mark.parametrize(("lowest", "code"), [(100.1, 0), (99.9, 1)])
+def test_one_figure_below_100_db_fails_the_bench(monkeypatch, capsys, tmp_path, lowest, code):
+    row = Row(44_100, 100, dict.fromkeys(parity.STAGES, 130.0) | {"unet": lowest})
+    monkeypatch.setattr(parity, "run", lambda weights, *, seconds, seed: [row])
+    assert parity.main(["--weights", str(tmp_path)]) == code
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["passed"] is (code == 0)
+    assert summary["lowest_db"] == lowest
+
+
+def test_lengths_cover_both_parities_and_ragged_ends():
+    lengths = [parity._length(*shape) for shape in parity.SHAPES]
+    assert {length // 441 % 2 for length in lengths} == {0, 1}
+    assert len({length % 441 for length in lengths}) == len(lengths)

@@ -1,0 +1,19 @@
+import pytest
+
+from worker.models.hub import WeightsSource
+from worker.models.registry import load_restorer, load_vocoder
+
+
+@pytest.fixture(scope="session")
+def source(random_weights):
+    return WeightsSource(folder=random_weights, repositories=(), allow_other=True)
+
+
+@pytest.fixture(scope="session")
+def restorer(source):
+    return load_restorer("VoiceFixerRestorer", weights=source)
+
+
+@pytest.fixture(scope="session")
+def vocoder(source):
+    return load_vocoder("VoiceFixerVocoder", weights=source)

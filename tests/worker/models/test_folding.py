@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from bench.parity import snr_db
+from worker.models.folding import fold_weight_norm
+
+
+@pytest.fixture(scope="module")
+def mel(restorer):
+    return torch.rand(1, 1, 70, 128, generator=torch.Generator().manual_seed(1)) ** 4 * 20
+
+
+@torch.inference_mode()
+def test_the_folded_restorer_computes_what_the_unfolded_one_does(restorer, mel):
+    assert snr_db(restorer.unfolded.denoise(mel), restorer.network.denoise(mel)) > 110
+    clean = restorer.unfolded.denoise(mel)
+    assert snr_db(restorer.unfolded.refine(mel, clean), restorer.network.refine(mel, clean)) > 110
+
+
+def norms(network):
+    return sum(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+
+
+def test_folding_leaves_only_the_norms_that_precede_an_activation(restorer):
+    # Of 58 residual blocks (4 + 4 in each of 6 levels, 2 alone) the second norm goes; of the denoiser's 6, five go.
+    assert (norms(restorer.unfolded.denoiser), norms(restorer.network.denoiser)) == (6, 1)
+    assert norms(restorer.unfolded.unet) - norms(restorer.network.unet) == 50
+
+
+def test_what_folding_leaves_alone_is_shared(restorer):
+    folded, unfolded = restorer.network.state_dict(), restorer.unfolded.state_dict()
+    same = [key for key in folded if key in unfolded and folded[key].data_ptr() == unfolded[key].data_ptr()]
+    assert "unet.encoder_block1.conv_block1.conv2.weight" in same
+    assert "denoiser.7.gru.weight_hh_l0" in same
+    assert "unet.encoder_block1.conv_block1.conv1.weight" not in same
+
+
+@pytest.mark.parametrize("kind", [torch.nn.Conv1d, torch.nn.ConvTranspose1d])
+def test_weight_norm_folds_to_what_torch_makes_of_it(kind):
+    layer = torch.nn.utils.parametrizations.weight_norm(kind(6, 4, 3))
+    with torch.no_grad():
+        layer.parametrizations.weight.original0.uniform_(0.5, 2)
+    gain, direction = layer.parametrizations.weight.original0, layer.parametrizations.weight.original1
+    folded = fold_weight_norm({"up.weight_g": gain.data, "up.weight_v": direction.data, "up.bias": layer.bias.data})
+    assert set(folded) == {"up.weight", "up.bias"}
+    assert torch.allclose(folded["up.weight"], layer.weight, atol=1e-7)
