@@ -75,7 +75,10 @@ step_torch() {
   [ "$found" = "$wanted" ] && return
   say "installing torch $wanted from ${TORCH_INDEX:-the index that pip uses}: about 200 MB if it offers the CPU build," \
     "some GB (CUDA) otherwise; TORCH_INDEX=<URL of a CPU index> chooses the small one"
-  pip install -c constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --force-reinstall "torch==$wanted"
+  # An index of CPU builds need not have our exact versions of what torch builds on; the next step sets those.
+  local from=(-c constraints.txt)
+  [ -z "${TORCH_INDEX:-}" ] || from=(--index-url "$TORCH_INDEX")
+  pip install "${from[@]}" --force-reinstall "torch==$wanted"
 }
 
 step_standalone() {

@@ -45,8 +45,9 @@ def install() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if stamp.exists() and stamp.read_text() == wanted:
             return
-        pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        _run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT])
+        # Our own pip fills it: a Debian python3 cannot put one into a new environment.
+        pip = [sys.executable, "-m", "pip", "--python", PYTHON, "--disable-pip-version-check", "install", "--quiet"]
+        _run([sys.executable, "-m", "venv", "--clear", "--without-pip", ENVIRONMENT])
         _run([*pip, "--requirement", REQUIREMENTS])
         stamp.write_text(wanted)
 
