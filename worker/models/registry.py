@@ -25,7 +25,7 @@ WEIGHT_FREE = frozenset({"SpectralGateRestorer", "GriffinLimVocoder"})
 def load_restorer(model_type: str, *, weights: WeightsSource, device: str = "cpu") -> Restorer:
     """Load a restorer ready for inference. Raises `ModelError`: unknown type, device, weights or checkpoint."""
     kind = _kind(model_type, RESTORERS)
-    target = resolve_device(device)
+    target = _prepare(device)
     if model_type in WEIGHT_FREE:
         return cast(Restorer, kind(device=target))
     place = obtain(weights, RESTORER_FILE)
@@ -40,7 +40,7 @@ def load_vocoder(model_type: str, *, weights: WeightsSource, device: str = "cpu"
     Raises `ModelError`: unknown type, device, weights or checkpoint.
     """
     kind = _kind(model_type, VOCODERS)
-    target = resolve_device(device)
+    target = _prepare(device)
     if model_type in WEIGHT_FREE:
         return cast(Vocoder, kind(device=target))
     place = obtain(weights, VOCODER_FILE)
@@ -65,6 +65,15 @@ def resolve_device(device: str) -> str:
     if int(index or 0) >= count:
         raise DeviceUnavailableError(f"Device {device!r} is not here: torch sees {count} CUDA devices.")
     return device
+
+
+def _prepare(device: str) -> str:
+    """Resolve a device and keep fp32 what it says: by default cuDNN convolves in TF32, with 10 bits of mantissa."""
+    target = resolve_device(device)
+    if target.startswith("cuda"):
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    return target
 
 
 def _kind(model_type: str, known: dict[str, str]) -> Any:

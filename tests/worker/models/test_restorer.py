@@ -3,10 +3,13 @@ import torch
 
 from bench.parity import snr_db
 from bench.signals import speech_like
+from worker.models.checkpoints import read_checkpoint
 from worker.models.constants import HOP, WINDOW, frame_count
 from worker.models.errors import InputError
 from worker.models.frontend import centre_pad
 from worker.models.interface import RestoreCondition
+from worker.models.layout import RESTORER_FILE
+from worker.models.restorer import VoiceFixerRestorer
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +100,12 @@ def test_mode_2_takes_what_is_too_short_for_statistics_at_the_bottom(restorer):
 
 def test_nothing_of_a_result_can_be_trained(plain):
     assert not plain.requires_grad
+
+
+def test_every_tensor_follows_the_model_to_its_device(random_weights, audio):
+    """The meta device computes shapes alone and, like a GPU, refuses what was left on the CPU."""
+    tensors = read_checkpoint(random_weights / RESTORER_FILE, RESTORER_FILE, allow_other=True).tensors
+    restorer = VoiceFixerRestorer.from_tensors(tensors, device="meta")
+    for mode in (0, 2):
+        mel = restorer.forward(audio, mode=mode)
+        assert (mel.device.type, mel.shape) == ("meta", (1, 1, frame_count(audio.shape[2]), 128))

@@ -5,12 +5,14 @@ import torch
 
 from bench.parity import snr_db
 from bench.signals import speech_like
+from worker.models.checkpoints import read_checkpoint
 from worker.models.constants import HOP
 from worker.models.errors import InputError
 from worker.models.frontend import AnalyticSTFT, MelFrontEnd, centre_pad, mel_triangles
 from worker.models.interface import MelSpan
+from worker.models.layout import VOCODER_FILE
 from worker.models.tfgan import FACTORS, plan_ranges
-from worker.models.vocoder import HALO, first_sample
+from worker.models.vocoder import HALO, VoiceFixerVocoder, first_sample
 
 
 def mel_of(samples, seed=1):
@@ -133,3 +135,11 @@ def test_windows_with_and_without_the_files_end_share_none(vocoder):
 def test_a_span_that_cannot_be_is_refused(vocoder, span, words):
     with pytest.raises(InputError, match=words):
         vocoder.vocode(torch.rand(1, 1, 40, 128), [span])
+
+
+def test_every_tensor_follows_the_model_to_its_device(random_weights):
+    """The meta device computes shapes alone and, like a GPU, refuses what was left on the CPU."""
+    tensors = read_checkpoint(random_weights / VOCODER_FILE, VOCODER_FILE, allow_other=True).tensors
+    vocoder = VoiceFixerVocoder.from_tensors(tensors, device="meta")
+    audio = vocoder.forward(torch.rand(1, 1, 30, 128))
+    assert (audio.device.type, audio.shape) == ("meta", (1, 1, HOP * 29))
