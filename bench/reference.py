@@ -73,7 +73,8 @@ def run_reference(weights: Path, signals: Sequence[Signal]) -> list[Stages]:
 
 def _run_in(home: Path) -> None:
     root = Path(__file__).parents[1]
-    environment = {**os.environ, "HOME": str(home), "MPLBACKEND": "Agg", "PYTHONPATH": str(root)}
+    paths = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "HOME": str(home), "MPLBACKEND": "Agg", "PYTHONPATH": paths}
     command = [sys.executable, "-m", "bench.reference", str(home / "in.npz"), str(home / "out.npz")]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
