@@ -146,7 +146,7 @@ def test_vocode_alone_finds_its_mel_under_the_split_s_attempt(records):
 
 
 def test_success_names_the_winning_attempt_and_frees_the_rest(records, client):
-    job_id, handed = begin(records, pieces=1)
+    job_id, _handed = begin(records, pieces=1)
     finish(records, job_id, Piece("restore", 0))
     finish(records, job_id, Piece("vocode", 0))
     records.claim(job_id, STITCH)
