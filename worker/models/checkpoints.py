@@ -30,7 +30,7 @@ from worker.models.layout import (
 log = logging.getLogger(__name__)
 
 WHERE_TO_GET = "Get the published file with `voicefixer-queue weights pull`."
-HOW_TO_OVERRIDE = "To use other weights on purpose, say so explicitly (allow_other)."
+HOW_TO_OVERRIDE = "To use other weights on purpose, allow unverified ones (VFQ_WEIGHTS_UNVERIFIED=true)."
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def test_a_folder_or_nothing_in_the_place_of_the_file_is_told(tmp_path):
 
 def test_other_weights_than_the_published_need_an_explicit_word(tmp_path):
     path = save(tmp_path, VOCODER_FILE, blank(VOCODER_FILE))
-    with pytest.raises(CheckpointHashError, match=r"not the published weights.*allow_other"):
+    with pytest.raises(CheckpointHashError, match=r"not the published weights.*VFQ_WEIGHTS_UNVERIFIED"):
         read_checkpoint(path, VOCODER_FILE)
 
 
