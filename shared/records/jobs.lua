@@ -10,12 +10,14 @@
 --                               split, result                            the attempt that won
 --   $p:job:{$id}:manifest  STRING  what was asked, as JSON
 --   $p:job:{$id}:end       STRING  output or error, as JSON
---   $p:job:{$id}:won       HASH    piece -> the attempt whose bytes count; gone when the job is over
+--   $p:job:{$id}:won       HASH    piece -> the attempt whose bytes count; unsent:piece -> the pieces that it made
+--                               ready, until they are known to be sent; gone when the job is over
 --   $p:job:{$id}:tries     HASH    piece -> attempts so far; gone when the job is over
 --   $p:jobs                ZSET    id by time of creation
 --   $p:jobs:$state         ZSET    the same, of one state
 --
 -- A piece is `split`, `stitch`, `restore:$i` or `vocode:$i`. What a command hands out, the caller must send.
+-- A caller that did not get its answer, because the connection broke, asks again: it is answered as the first time.
 local job, manifest, ending, won, tries, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local command, id = ARGV[1], ARGV[2]
 
@@ -50,8 +52,16 @@ local function move(to)
   return true
 end
 
+-- What a piece made ready, for an attempt that asks again; false if another attempt's work counts.
+local function handed_before(piece, attempt)
+  if redis.call('HGET', won, piece) ~= attempt then return false end
+  local handed = {}
+  for name in string.gmatch(redis.call('HGET', won, 'unsent:' .. piece) or '', '%S+') do handed[#handed + 1] = name end
+  return handed
+end
+
 -- Ready vocodes before new restores, each in order, at most `window` under way.
-local function hand_out()
+local function hand_out(piece)
   local pieces, reach, window = number('pieces'), number('reach'), number('window')
   local stages = get('stages')
   local restore_next, vocode_next = number('restore_next'), number('vocode_next')
@@ -77,6 +87,7 @@ local function hand_out()
 
   local done = stages == 'restore' and restore_done or vocode_done
   if done == pieces then handed[#handed + 1] = 'stitch' end
+  if #handed > 0 then redis.call('HSET', won, 'unsent:' .. piece, table.concat(handed, ' ')) end
   return handed
 end
 
@@ -104,7 +115,8 @@ end
 
 -- split(attempt, pieces, reach, window, seconds) -> what to send, or false if another attempt won
 function commands.split(attempt, pieces, reach, window, seconds)
-  if get('state') ~= 'processing' or redis.call('HSETNX', won, 'split', attempt) == 0 then return false end
+  if get('state') ~= 'processing' then return false end
+  if redis.call('HSETNX', won, 'split', attempt) == 0 then return handed_before('split', attempt) end
   set('split', attempt, 'pieces', pieces, 'reach', reach, 'window', window, 'seconds', seconds)
   if get('stages') == 'vocode' then
     -- The split has cut the sender's mel: nothing is left to restore.
@@ -112,20 +124,23 @@ function commands.split(attempt, pieces, reach, window, seconds)
     set('restore_next', pieces, 'restore_done', pieces, 'front', pieces)
   end
   redis.call('HINCRBY', job, 'version', 1)
-  return hand_out()
+  return hand_out('split')
 end
 
 -- complete(stage, i, attempt, model) -> what to send, or false if it does not count
 function commands.complete(stage, i, attempt, model)
-  if get('state') ~= 'processing' or redis.call('HSETNX', won, stage .. ':' .. i, attempt) == 0 then return false end
+  local piece = stage .. ':' .. i
+  if get('state') ~= 'processing' then return false end
+  if redis.call('HSETNX', won, piece, attempt) == 0 then return handed_before(piece, attempt) end
   redis.call('HINCRBY', job, stage .. '_done', 1)
   redis.call('HINCRBY', job, 'version', 1)
   set(stage .. '_model', model)
-  return hand_out()
+  return hand_out(piece)
 end
 
 -- succeed(attempt, output) -> 1, or 0 if it does not count
 function commands.succeed(attempt, output)
+  if get('state') == 'succeeded' and get('result') == attempt then return 1 end
   if get('state') ~= 'processing' then return 0 end
   set('result', attempt)
   redis.call('SET', ending, output)

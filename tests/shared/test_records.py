@@ -116,6 +116,28 @@ def test_a_piece_done_twice_counts_once(records):
     assert records.claim(job_id, handed[0]) is Refusal.DONE
 
 
+def test_a_command_whose_answer_was_lost_is_answered_as_the_first_time(records):
+    """The client repeats a command when a connection breaks, also one that Redis had carried out."""
+    job = manifest()
+    records.create(job)
+    claim = records.claim(job.id, SPLIT)
+    plan = {"pieces": 1, "reach": 1, "window": 4, "seconds": 9.0}
+    assert [records.complete_split(job.id, claim, **plan) for _ in range(2)] == [[Piece("restore", 0)]] * 2
+    claim = records.claim(job.id, Piece("restore", 0))
+    assert [records.complete(job.id, claim, model="M") for _ in range(2)] == [[Piece("vocode", 0)]] * 2
+    claim = records.claim(job.id, Piece("vocode", 0))
+    assert [records.complete(job.id, claim, model="M") for _ in range(2)] == [[STITCH]] * 2
+    claim = records.claim(job.id, STITCH)
+    assert [records.succeed(job.id, claim, OUTPUT) for _ in range(2)] == [True, True]
+
+
+def test_pieces_that_were_handed_out_are_remembered_until_they_are_sent(records):
+    job_id, handed = begin(records, pieces=2)
+    assert records.unsent(job_id, SPLIT) == handed
+    records.sent(job_id, SPLIT)
+    assert records.unsent(job_id, SPLIT) == []
+
+
 def test_the_winner_of_an_unfinished_piece_is_an_error(records):
     job_id, handed = begin(records, pieces=3)
     with pytest.raises(KeyError, match="restore:0"):
