@@ -52,7 +52,8 @@ class ChunkedChain:
     def mel(self, start: int, stop: int) -> Floats:
         """Read frames of the joined mel."""
         attempts = {window.index: 1 for window in self.windows}
-        return read_mel(self._store, JOB, self.plan, attempts, start, stop)[0]
+        mel: Floats = read_mel(self._store, JOB, self.plan, attempts, start, stop)[0]
+        return mel
 
     def vocode_near(self, vocoder: Vocoder, start: int, stop: int) -> Floats:
         """Vocode frames [start, stop) alone, with their halo."""
@@ -88,7 +89,6 @@ def _shifted(window: Window, off_grid: int) -> Window:
 def _plan(samples: int, geometry: Geometry) -> Plan:
     return Plan(
         attempt=1,
-        priority="bulk",
         stages=("restore", "vocode"),
         mode=0,
         seed=0,

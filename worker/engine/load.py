@@ -51,5 +51,5 @@ def _vocoder(settings: Settings, weights: WeightsSource, device: str) -> Vocoder
     if settings.vocoder == "GriffinLimVocoder":
         from worker.models.griffin_lim import GriffinLimVocoder
 
-        return GriffinLimVocoder(iterations=settings.griffin_lim_iterations)
+        return GriffinLimVocoder(iterations=settings.griffin_lim_iterations, device=device)
     return load_vocoder(settings.vocoder, weights=weights, device=device)
