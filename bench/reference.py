@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.models.layout import RESTORER_FILE, VOCODER_FILE
+from worker.models.files import RESTORER_FILE, VOCODER_FILE
 
 HOMES = {
     RESTORER_FILE: ".cache/voicefixer/analysis_module/checkpoints",

@@ -54,7 +54,7 @@ def run_pull(folder: Path | None, revision: str | None, *, as_json: bool) -> Non
 
 def run_verify(folder: Path | None, revision: str | None, *, as_json: bool) -> None:
     """Check the files that a worker would take; those of *folder* alone if one is given."""
-    from worker.models.layout import FILES
+    from worker.models.files import FILES
 
     if folder is not None:
         _report({file: folder / file for file in FILES}, as_json=as_json)

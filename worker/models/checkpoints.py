@@ -17,15 +17,8 @@ from worker.models.errors import (
     CheckpointMismatchError,
     CheckpointUnreadableError,
 )
-from worker.models.layout import (
-    FILES,
-    PUBLISHED_MD5,
-    RESTORER_FILE,
-    VOCODER_FILE,
-    VOCODER_IN_RESTORER,
-    Spec,
-    expected_layout,
-)
+from worker.models.files import FILES, PUBLISHED_MD5, RESTORER_FILE, VOCODER_FILE
+from worker.models.layout import VOCODER_IN_RESTORER, Spec, expected_layout
 
 log = logging.getLogger(__name__)
 

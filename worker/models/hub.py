@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.models.errors import WeightsUnavailableError
-from worker.models.layout import FILES
+from worker.models.files import FILES
 
 log = logging.getLogger(__name__)
 

@@ -8,16 +8,10 @@ import torch
 from torch import Tensor
 
 from worker.models.constants import N_BINS, N_MELS, WINDOW
+from worker.models.files import VOCODER_FILE
 from worker.models.restorer import blank_network
 from worker.models.tfgan import CHANNELS, FACTORS, TFGAN
 
-RESTORER_FILE = "vf.ckpt"
-VOCODER_FILE = "model.ckpt-1490000_trimed.pt"
-FILES = (RESTORER_FILE, VOCODER_FILE)
-PUBLISHED_MD5 = {
-    RESTORER_FILE: "1f479dabb9fa5724de5e20f2164cbc7a",
-    VOCODER_FILE: "ac6de16561dd6042daf8bb3a806dc818",
-}
 VOCODER_IN_RESTORER = "vocoder.model."
 """Under this prefix the restorer's file carries the vocoder again, its weight norm removed."""
 

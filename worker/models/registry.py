@@ -7,9 +7,9 @@ import torch
 
 from worker.models.checkpoints import Checkpoint, read_checkpoint, vocoder_tensors
 from worker.models.errors import DeviceUnavailableError, UnknownModelTypeError
+from worker.models.files import RESTORER_FILE, VOCODER_FILE
 from worker.models.hub import WeightsSource, obtain
 from worker.models.interface import Restorer, Vocoder
-from worker.models.layout import RESTORER_FILE, VOCODER_FILE
 
 RESTORERS = {
     "VoiceFixerRestorer": "worker.models.restorer",

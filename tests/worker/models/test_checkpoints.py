@@ -13,7 +13,8 @@ from worker.models.errors import (
     CheckpointMismatchError,
     CheckpointUnreadableError,
 )
-from worker.models.layout import INVERSE_STFT, RESTORER_FILE, VOCODER_FILE, expected_layout
+from worker.models.files import RESTORER_FILE, VOCODER_FILE
+from worker.models.layout import INVERSE_STFT, expected_layout
 
 
 def blank(file, **keys):

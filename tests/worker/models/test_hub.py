@@ -6,8 +6,8 @@ import pytest
 
 from worker.models import hub
 from worker.models.errors import WeightsUnavailableError
+from worker.models.files import FILES, RESTORER_FILE, VOCODER_FILE
 from worker.models.hub import WeightsSource, locate, obtain, pull
-from worker.models.layout import FILES, RESTORER_FILE, VOCODER_FILE
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.models.layout import RESTORER_FILE, VOCODER_FILE, expected_layout
+from worker.models.files import RESTORER_FILE, VOCODER_FILE
+from worker.models.layout import expected_layout
 
 DATA = Path(__file__).parent / "data"
 

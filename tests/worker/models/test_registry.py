@@ -7,8 +7,8 @@ from worker.models.errors import (
     UnknownModelTypeError,
     WeightsUnavailableError,
 )
+from worker.models.files import RESTORER_FILE, VOCODER_FILE
 from worker.models.hub import WeightsSource
-from worker.models.layout import RESTORER_FILE, VOCODER_FILE
 from worker.models.registry import RESTORERS, VOCODERS, load_restorer, load_vocoder, resolve_device
 
 NOWHERE = WeightsSource(repositories=())

@@ -6,9 +6,9 @@ from bench.signals import speech_like
 from worker.models.checkpoints import read_checkpoint
 from worker.models.constants import HOP, WINDOW, frame_count
 from worker.models.errors import InputError
+from worker.models.files import RESTORER_FILE
 from worker.models.frontend import centre_pad
 from worker.models.interface import RestoreCondition
-from worker.models.layout import RESTORER_FILE
 from worker.models.restorer import VoiceFixerRestorer
 
 

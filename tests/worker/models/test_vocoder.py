@@ -8,9 +8,9 @@ from bench.signals import speech_like
 from worker.models.checkpoints import read_checkpoint
 from worker.models.constants import HOP
 from worker.models.errors import InputError
+from worker.models.files import VOCODER_FILE
 from worker.models.frontend import AnalyticSTFT, MelFrontEnd, centre_pad, mel_triangles
 from worker.models.interface import MelSpan
-from worker.models.layout import VOCODER_FILE
 from worker.models.tfgan import FACTORS, plan_ranges
 from worker.models.vocoder import HALO, VoiceFixerVocoder, first_sample
 
