@@ -20,7 +20,12 @@ def source_key(job_id: str) -> str:
 
 def result_key(job_id: str, attempt: int) -> str:
     """The finished file."""
-    return f"jobs/{job_id}/result.{attempt}"
+    return f"{results_prefix(job_id)}{attempt}"
+
+
+def results_prefix(job_id: str) -> str:
+    """Results of all attempts; one counts."""
+    return f"jobs/{job_id}/result."
 
 
 def work_prefix(job_id: str) -> str:

@@ -1,13 +1,12 @@
 """What a worker process holds while it lives."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from shared.queues import Dispatcher
 from shared.records import JobRecords
 from shared.settings import Settings
 from shared.storage.interface import ObjectStore
 from worker.engine import Engine
-from worker.plan import Plan
 
 
 @dataclass
@@ -16,7 +15,6 @@ class Context:
 
     Attributes:
         engine: none in a worker that serves only the stage `audio`.
-        plans: plans read lately, by key; a plan never changes once it is written.
     """
 
     settings: Settings
@@ -24,4 +22,3 @@ class Context:
     store: ObjectStore
     dispatcher: Dispatcher
     engine: Engine | None = None
-    plans: dict[str, Plan] = field(default_factory=dict)

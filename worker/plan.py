@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from shared.formats import OutputPlan
-from shared.jobs import Priority, Stage
+from shared.jobs import Stage
 from worker.chunks import Geometry, Window, plan_windows
 from worker.models.constants import PAD, frame_count
 
@@ -23,7 +23,6 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     attempt: int
-    priority: Priority
     stages: tuple[Stage, ...]
     mode: int
     seed: int

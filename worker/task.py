@@ -2,16 +2,17 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
 
-from shared.errors import QueueUnavailable, ServiceError, StorageUnavailable
+from shared.errors import QueueUnavailable, ServiceError, StorageError, StorageUnavailable
 from shared.formats import OutputNotPossible
-from shared.jobs import JobError, Manifest, Status
-from shared.keys import plan_key, work_prefix
-from shared.records import SPLIT, Claim, Piece, Refusal
+from shared.jobs import TERMINAL, Job, JobError, Manifest, Status
+from shared.keys import plan_key, results_prefix, work_prefix
+from shared.records import SPLIT, STITCH, Claim, Piece, Refusal
 from worker.arrays import ArrayFormatError
 from worker.audio.errors import AudioError
 from worker.context import Context
@@ -22,7 +23,7 @@ log = structlog.get_logger()
 
 #: Errors that say what is wrong with a job in words that its sender understands.
 EXPLAINED = (AudioError, ModelError, ArrayFormatError, OutputNotPossible, ServiceError)
-_PLANS_KEPT = 64
+_UNEXPECTED = "the worker met an unexpected error; its log tells more under this job's id"
 
 
 class Stopped(Exception):
@@ -74,18 +75,13 @@ class Task:
             attempt = self.ctx.records.winners(self.job_id, [SPLIT])[0]
         except KeyError:
             raise Stopped from None
-        key = plan_key(self.job_id, attempt)
-        plans = self.ctx.plans
-        if key not in plans:
-            if len(plans) >= _PLANS_KEPT:
-                plans.pop(next(iter(plans)), None)
-            plans[key] = Plan.model_validate_json(self.ctx.store.read(key))
-        return plans[key]
+        return Plan.model_validate_json(self.ctx.store.read(plan_key(self.job_id, attempt)))
 
     def discard(self) -> None:
         """Delete what this attempt wrote."""
-        for key in self.keys:
-            self.ctx.store.delete(key)
+        with _tidying(self.job_id):
+            for key in self.keys:
+                self.ctx.store.delete(key)
 
 
 #: Does a piece's work and records it; gives the pieces to send next, or None if the attempt does not count.
@@ -100,11 +96,13 @@ def perform(ctx: Context, step: Step, job_id: str, piece: Piece) -> None:
     """
     try:
         claim = ctx.records.claim(job_id, piece)
-        if isinstance(claim, Refusal):
-            if claim is Refusal.CANCELING:
-                _end_cancel(ctx, job_id)
-            return
-        _attempt(Task(ctx, job_id, claim), step)
+        if isinstance(claim, Claim):
+            _attempt(Task(ctx, job_id, claim), step)
+        elif claim is Refusal.DONE:
+            # The attempt that did it may not have been able to send this.
+            _send(ctx, job_id, piece, ctx.records.unsent(job_id, piece))
+        else:
+            _wind_up(ctx, job_id)
     except (QueueUnavailable, StorageUnavailable) as error:
         log.warning("piece handed back", job_id=job_id, piece=str(piece), reason=error.message)
         # Not all at once when the server comes back.
@@ -114,7 +112,8 @@ def perform(ctx: Context, step: Step, job_id: str, piece: Piece) -> None:
 
 def _attempt(task: Task, step: Step) -> None:
     started = time.monotonic()
-    words = {"job_id": task.job_id, "piece": str(task.claim.piece), "attempt": task.claim.attempt}
+    piece = task.claim.piece
+    words = {"job_id": task.job_id, "piece": str(piece), "attempt": task.claim.attempt}
     try:
         handed = step(task)
     except Stopped:
@@ -122,33 +121,61 @@ def _attempt(task: Task, step: Step) -> None:
     except (QueueUnavailable, StorageUnavailable):
         raise
     except EXPLAINED as error:
-        log.info("job failed", **words, code=error.code, reason=str(error))
         _fail(task, error.code, str(error))
         return
     except Exception:
-        log.exception("job failed unexpectedly", **words)
-        _fail(task, "internal_error", "the worker met an unexpected error; its log tells more under this job's id")
+        log.exception("piece failed unexpectedly", **words)
+        _fail(task, "internal_error", _UNEXPECTED)
         return
     if handed is None:
-        task.discard()
-        _end_cancel(task.ctx, task.job_id)
         log.info("attempt discarded", **words)
-        return
-    log.info("piece done", **words, seconds=round(time.monotonic() - started, 3))
-    if handed:
-        task.ctx.dispatcher.send(task.job_id, handed, task.plan().priority)
+        task.discard()
+    else:
+        log.info("piece done", **words, seconds=round(time.monotonic() - started, 3))
+        _send(task.ctx, task.job_id, piece, handed)
+    if handed is None or piece == STITCH:
+        _wind_up(task.ctx, task.job_id)
+
+
+def _send(ctx: Context, job_id: str, piece: Piece, handed: list[Piece]) -> None:
+    manifest = ctx.records.manifest(job_id) if handed else None
+    if manifest is not None:
+        ctx.dispatcher.send(job_id, handed, manifest.options.priority)
+        ctx.records.sent(job_id, piece)
 
 
 def _fail(task: Task, code: str, message: str) -> None:
+    piece = task.claim.piece
+    if task.ctx.records.fail(task.job_id, JobError(code=code, message=message, stage=piece.kind)):
+        log.info("job failed", job_id=task.job_id, piece=str(piece), code=code, reason=message)
     task.discard()
-    kind = task.claim.piece.kind
-    if task.ctx.records.fail(task.job_id, JobError(code=code, message=message, stage=kind)):
-        task.ctx.store.delete_prefix(work_prefix(task.job_id))
-    else:
-        _end_cancel(task.ctx, task.job_id)
+    _wind_up(task.ctx, task.job_id)
 
 
-def _end_cancel(ctx: Context, job_id: str) -> None:
+def _wind_up(ctx: Context, job_id: str) -> None:
+    """End a job that is to stop; of one that is over, keep only the source and the result."""
     if ctx.records.end_cancel(job_id):
-        ctx.store.delete_prefix(work_prefix(job_id))
         log.info("job canceled", job_id=job_id)
+    job = ctx.records.get(job_id)
+    if job is None or job.status in TERMINAL:
+        with _tidying(job_id):
+            ctx.store.delete_prefix(work_prefix(job_id))
+            if job is not None:
+                _keep_one_result(ctx, job)
+
+
+def _keep_one_result(ctx: Context, job: Job) -> None:
+    for result in ctx.store.list(results_prefix(job.manifest.id)):
+        if result.key != job.result_key:
+            ctx.store.delete(result.key)
+
+
+@contextmanager
+def _tidying(job_id: str) -> Iterator[None]:
+    """Objects that storage does not let go must not change how a job ends."""
+    try:
+        yield
+    except StorageUnavailable:
+        raise
+    except StorageError as error:
+        log.warning("objects stay in storage", job_id=job_id, reason=error.message)

@@ -38,7 +38,6 @@ def cut_mel(task: Task, manifest: Manifest) -> Plan:
     facts = SourceFacts(container="npy", codec="mel", sample_rate=SAMPLE_RATE, channels=channels)
     plan = Plan(
         attempt=task.claim.attempt,
-        priority=options.priority,
         stages=options.stages,
         mode=0,
         seed=0,

@@ -59,7 +59,6 @@ def _decode(task: Task, manifest: Manifest) -> Plan:
     put_array(task.ctx.store, task.own(noise_key(task.job_id, attempt)), measured.noise_profile)
     return Plan(
         attempt=attempt,
-        priority=options.priority,
         stages=options.stages,
         mode=options.mode,
         seed=options.seed,

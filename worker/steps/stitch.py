@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.jobs import JobOutput
-from shared.keys import chunk_key, result_key, work_prefix
+from shared.keys import chunk_key, result_key
 from shared.records import Kind, Piece
 from shared.storage.interface import ObjectInfo
 from worker.arrays import Floats, get_array, header_of
@@ -24,13 +24,10 @@ _MEL_BLOCK = 4096
 
 
 def stitch(task: Task) -> list[Piece] | None:
-    """Write the result under this attempt's key, end the job, and delete its working objects."""
+    """Write the result under this attempt's key and end the job."""
     plan = task.plan()
     output = _join_mel(task, plan) if plan.output is None else _join_audio(task, plan)
-    if not task.ctx.records.succeed(task.job_id, task.claim, output):
-        return None
-    task.ctx.store.delete_prefix(work_prefix(task.job_id))
-    return []
+    return [] if task.ctx.records.succeed(task.job_id, task.claim, output) else None
 
 
 def _join_audio(task: Task, plan: Plan) -> JobOutput:

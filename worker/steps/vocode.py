@@ -5,7 +5,7 @@ import numpy as np
 from shared.keys import chunk_key
 from shared.records import Piece
 from worker.arrays import put_array
-from worker.chunks import output_span, vocoder_view
+from worker.chunks import Window, output_span, vocoder_view
 from worker.engine import VocodeItem
 from worker.mels import read_mel, windows_of
 from worker.models.interface import MelSpan
@@ -21,7 +21,7 @@ def vocode(task: Task) -> list[Piece] | None:
     assert engine is not None
     first, last = vocoder_view(window, plan.frames, plan.geometry)
     start, stop = output_span(window, plan.frames, plan.extended_samples)
-    mel = read_mel(task.ctx.store, task.job_id, plan, _attempts(task, first, last), first, last)
+    mel = read_mel(task.ctx.store, task.job_id, plan, _attempts(task, windows_of(plan, first, last)), first, last)
     span = MelSpan(
         first_frame=first, total_frames=plan.frames, total_samples=plan.extended_samples, start=start, stop=stop
     )
@@ -31,8 +31,8 @@ def vocode(task: Task) -> list[Piece] | None:
     return task.ctx.records.complete(task.job_id, task.claim, model=engine.model_label("vocode"))
 
 
-def _attempts(task: Task, first: int, last: int) -> dict[int, int]:
-    indices = [window.index for window in windows_of(task.plan(), first, last)]
+def _attempts(task: Task, windows: list[Window]) -> dict[int, int]:
+    indices = [window.index for window in windows]
     try:
         attempts = task.ctx.records.winners(task.job_id, [Piece("restore", index) for index in indices])
     except KeyError:
