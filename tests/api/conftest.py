@@ -78,7 +78,7 @@ class Api:
 
     def waiting(self, priority: Priority = "interactive") -> int:
         """Messages that ask for a split."""
-        length = self.redis.llen(queue_name("split", priority))
+        length = self.redis.llen(self.settings.key_prefix + queue_name("split", priority))
         assert isinstance(length, int)
         return length
 

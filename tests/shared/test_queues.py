@@ -1,4 +1,5 @@
 import pytest
+import redis
 
 from shared.errors import QueueUnavailable
 from shared.queues import PRIORITIES, STAGES, Dispatcher, celery_app, queue_name, queues_of
@@ -28,6 +29,15 @@ def test_a_worker_takes_interactive_work_first_and_what_is_nearest_to_its_end(cl
 def _take(message, taken):
     taken.append(message.delivery_info["routing_key"])
     message.ack()
+
+
+def test_services_of_two_prefixes_on_one_redis_have_their_own_queues(clean_redis):
+    name = queue_name("split", "bulk")
+    for prefix, jobs in (("a:", 1), ("b:", 2)):
+        dispatcher = Dispatcher(celery_app(Settings(redis_url=clean_redis, key_prefix=prefix)))
+        dispatcher.send("a" * 32, [SPLIT] * jobs, "bulk")
+    with redis.Redis.from_url(clean_redis) as client:
+        assert [client.llen(key) for key in (f"a:{name}", f"b:{name}", name)] == [1, 2, 0]
 
 
 def test_a_worker_looks_only_at_the_queues_of_its_stages():
