@@ -86,10 +86,12 @@ def parse_header(data: bytes, size: int) -> ArrayHeader:
         version = npy.read_magic(buffer)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(buffer)
-    except ValueError:
+    except Exception:  # a header is Python's text for a dict: what can be wrong with it has no end
         raise ArrayFormatError("the file is no .npy array; write it with numpy.save") from None
     if (fortran and len(shape) > 1) or dtype not in (np.dtype("<f4"), np.dtype("<f8"), np.dtype("<f2")):
-        raise ArrayFormatError("the array must be floating point, little-endian and in C order")
+        raise ArrayFormatError(
+            "the array must be floating point, little-endian and in C order; numpy.ascontiguousarray(mel, '<f4') is"
+        )
     needed = buffer.tell() + prod(shape) * dtype.itemsize
     if size != needed:
         raise ArrayFormatError(f"the file has {size} bytes, its header promises {needed}; send it again whole")

@@ -19,8 +19,9 @@ def pcm_bytes(block: Floats) -> bytes:
 def read_blocks(store: ObjectStore, key: str, channels: int) -> Iterator[Floats]:
     """Stream the whole working audio as blocks `[n, C]`."""
     frame = channels * 4
-    for data in store.stream(key, chunk=_BLOCK_FRAMES * frame):
-        yield np.frombuffer(data, dtype="<f4").reshape(-1, channels)
+    with store.stream(key, chunk=_BLOCK_FRAMES * frame) as pieces:
+        for data in pieces:
+            yield np.frombuffer(data, dtype="<f4").reshape(-1, channels)
 
 
 def read_padded(store: ObjectStore, key: str, plan: Plan, start: int, stop: int) -> Floats:

@@ -50,8 +50,8 @@ class Plan(BaseModel):
 
     @property
     def extended_samples(self) -> int:
-        """Samples with the zeros that let a very short recording be reflected at its ends."""
-        return extended(self.samples)
+        """Samples with the zeros that let a very short recording be reflected at its ends; a mel that came has none."""
+        return extended(self.samples) if "restore" in self.stages else self.samples
 
 
 def extended(samples: int) -> int:

@@ -8,6 +8,8 @@ import torch
 from shared.jobs import Status
 from shared.records import Piece
 from tests.support.standins import StandInRestorer, StandInVocoder
+from worker.models.griffin_lim import GriffinLimVocoder
+from worker.models.spectral_gate import SpectralGateRestorer
 
 RATE = 44_100
 
@@ -113,6 +115,24 @@ def test_restore_alone_and_vocode_alone_make_the_chain(bench):
     np.testing.assert_array_equal(decoded(worker.result(vocoded))[0], decoded(worker.result(chain))[0])
 
 
+@pytest.mark.parametrize("samples", [1, 440, 441, 881, 882, 1024, 1025])
+def test_the_mel_of_a_very_short_recording_can_be_vocoded(bench, samples):
+    """A mel that was sent is as long as its samples: nothing was extended."""
+    worker = bench(restorer=SpectralGateRestorer(), vocoder=GriffinLimVocoder(1))
+    restored = worker.submit(wav(noise(samples)), stages="restore")
+    worker.run()
+    vocoded = worker.submit(worker.result(restored), stages="vocode", samples=samples)
+    worker.run()
+    assert decoded(worker.result(vocoded))[0].shape == (samples, 1)
+
+
+def test_a_mel_may_be_asked_for_by_its_format(bench):
+    worker = bench()
+    job = worker.submit(wav(noise(50_000, 2)), stages="restore", output={"format": "npy", "channels": "mono"})
+    worker.run()
+    assert np.load(io.BytesIO(worker.result(job))).shape == (1, 50_000 // 441 + 1, 128)
+
+
 def test_vocode_alone_is_441_samples_a_frame_but_the_last(bench):
     worker = bench()
     mel = io.BytesIO()
@@ -134,6 +154,10 @@ def test_vocode_alone_is_441_samples_a_frame_but_the_last(bench):
         (np.full((10, 128), -1, np.float32), "mel_invalid", "negative"),
         (np.ones((10, 128), np.int16), "mel_unreadable", "floating point"),
         (np.array([{"a": 1}], dtype=object), "mel_unreadable", "floating point"),
+        (np.ones((10, 128), [("a", "<f4")]), "mel_unreadable", "floating point"),
+        (np.asfortranarray(np.ones((10, 128), np.float32)), "mel_unreadable", "ascontiguousarray"),
+        (np.float32(1), "mel_invalid", "[]"),
+        (np.full((10, 128), 1e300), "mel_invalid", "infinite"),
     ],
 )
 def test_a_mel_that_cannot_be_vocoded_says_why(bench, array, code, words):
@@ -152,6 +176,26 @@ def test_a_mel_that_cannot_be_vocoded_says_why(bench, array, code, words):
 def test_a_mel_that_is_no_array_is_unreadable(bench, data):
     worker = bench()
     job = worker.submit(data, stages="vocode")
+    worker.run()
+    assert worker.records.get(job).error.code == "mel_unreadable"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': (",
+        "(" * 230,
+        "{[]: 1}",
+        "{1: 2, 'a': 3}",
+        "-" * 200 + "1",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-3, 128)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (%s, 128)}" % 10**150,
+        "{'descr': ('<f4', (128,)), 'fortran_order': False, 'shape': (3,)}",
+    ],
+)
+def test_a_header_that_means_harm_is_unreadable(bench, header):
+    worker = bench()
+    job = worker.submit(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode(), stages="vocode")
     worker.run()
     assert worker.records.get(job).error.code == "mel_unreadable"
 
@@ -222,6 +266,51 @@ def test_a_step_that_breaks_fails_its_job_and_the_next_one_runs(bench):
     assert "secret" not in error.message
     assert worker.objects(bad) == ["source"]
     assert worker.records.get(good).status is Status.SUCCEEDED
+
+
+class BadMel(StandInRestorer):
+    def restore(self, padded, conditions):
+        return super().restore(padded, conditions) * -1
+
+
+class BadSamples(StandInVocoder):
+    def vocode(self, mel, spans):
+        return super().vocode(mel, spans) * float("nan")
+
+
+@pytest.mark.parametrize(
+    ("models", "stages", "stage"),
+    [
+        ({"restorer": BadMel()}, "restore", "restore"),
+        ({"restorer": BadMel()}, "restore,vocode", "restore"),
+        ({"vocoder": BadSamples()}, "restore,vocode", "vocode"),
+    ],
+)
+def test_a_model_that_gives_no_numbers_fails_the_job_at_its_stage(bench, models, stages, stage):
+    worker = bench(**models)
+    job = worker.submit(wav(noise(50_000)), stages=stages)
+    worker.run()
+    error = worker.records.get(job).error
+    assert (error.code, error.stage) == ("model_output_invalid", stage)
+
+
+def test_cancelling_is_seen_while_the_band_is_limited(bench, monkeypatch):
+    worker = bench()
+    job = worker.submit(wav(noise(50_000)), mode=1)
+
+    read = []
+    stream = worker.store.stream
+
+    def cancelled(key, *args, **kwargs):
+        worker.records.cancel(job)
+        read.append(key.rpartition("/")[2])
+        return stream(key, *args, **kwargs)
+
+    monkeypatch.setattr(worker.store, "stream", cancelled)
+    worker.run()
+    assert read == ["raw.1"], "the first of two passes is not finished"
+    assert worker.records.get(job).status is Status.CANCELED
+    assert worker.objects(job) == ["source"]
 
 
 def test_mode_2_windows_are_cross_faded(bench):

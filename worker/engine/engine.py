@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from worker.engine.batcher import Batcher
+from worker.models.errors import ModelError
 from worker.models.interface import MelSpan, RestoreCondition, Restorer, Vocoder
 
 Floats = NDArray[np.float32]
@@ -40,6 +41,12 @@ class VocodeItem:
     span: MelSpan
 
 
+class OutputError(ModelError):
+    """A model gave what cannot be used."""
+
+    code = "model_output_invalid"
+
+
 class Engine:
     """Runs the models of the stages that a worker serves, on one thread, in batches of equal shape."""
 
@@ -58,16 +65,19 @@ class Engine:
         self.batcher = Batcher(max_batch_size=max_batch_size, max_wait_ms=max_wait_ms)
 
     def restore(self, items: Sequence[RestoreItem]) -> list[Floats]:
-        """Restore windows; a mel `[F, 128]` float32 for each. Raises the model's typed errors."""
+        """Restore windows; a mel `[F, 128]` float32 for each, finite and not negative. Raises `ModelError`."""
         futures = [
             future
             for item in items
             for future in self.batcher.submit(("restore", len(item.padded)), self._restore, [item])
         ]
-        return [future.result() for future in futures]
+        mels = [future.result() for future in futures]
+        if not all(np.isfinite(mel).all() and (mel >= 0).all() for mel in mels):
+            raise OutputError("the restorer made a mel with NaN, infinite or negative numbers of this recording")
+        return mels
 
     def vocode(self, items: Sequence[VocodeItem]) -> list[Floats]:
-        """Vocode windows; samples `[stop − start]` float32 for each. Raises the model's typed errors."""
+        """Vocode windows; samples `[stop − start]` float32 for each, finite. Raises `ModelError`."""
         assert self._vocoder is not None
         futures = [
             future
@@ -76,7 +86,10 @@ class Engine:
                 ("vocode", self._vocoder.shape_key(len(item.mel), item.span)), self._vocode, [item]
             )
         ]
-        return [future.result() for future in futures]
+        windows = [future.result() for future in futures]
+        if not all(np.isfinite(window).all() for window in windows):
+            raise OutputError("the vocoder made samples that are NaN or infinite of this recording's mel")
+        return windows
 
     def model_label(self, stage: str) -> str:
         """Name a stage's model and, if it has weights, the beginning of their sha256."""

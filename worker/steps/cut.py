@@ -95,4 +95,5 @@ def _read_rows(task: Task, source: str, header: ArrayHeader, plan: Plan, start: 
         first = header.offset + (channel * plan.frames + start) * row
         data = task.ctx.store.read(source, first, first + (stop - start) * row)
         parts.append(np.frombuffer(data, dtype=header.dtype).reshape(-1, N_MELS))
-    return np.stack(parts).astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        return np.stack(parts).astype(np.float32)

@@ -6,12 +6,12 @@ from pathlib import PurePath
 import numpy as np
 
 from shared.formats import default_output
-from shared.jobs import Manifest
+from shared.jobs import JobOptions, Manifest, OutputRequest
 from shared.keys import noise_key, pcm_key, plan_key, raw_pcm_key
 from shared.records import Piece
 from worker.arrays import Floats, put_array
 from worker.audio.bandlimit import find_cutoff, limit_blocks
-from worker.audio.decode import AudioSource, open_audio
+from worker.audio.decode import open_audio
 from worker.audio.measure import Analysis, Measured
 from worker.audio.resample import resample_blocks
 from worker.chunks import reach
@@ -48,10 +48,10 @@ def _decode(task: Task, manifest: Manifest) -> Plan:
         open_audio(file, name=name, max_seconds=settings.max_duration_seconds) as source,
     ):
         source.check_promise()
-        output = default_output(source.facts, options.output)
-        heard = _Heard(task, mixed_down=output.channels < source.channels)
+        output = default_output(source.facts, _audio_form(options))
+        heard = _Heard(_watched(task, source.blocks()), mixed_down=output.channels < source.channels)
         working = resample_blocks(
-            heard.blocks(source), from_rate=source.sample_rate, to_rate=SAMPLE_RATE, channels=output.channels
+            heard.blocks(), from_rate=source.sample_rate, to_rate=SAMPLE_RATE, channels=output.channels
         )
         measured = _measure_and_write(task, options.mode, output.channels, working)
     if options.mode == 1:
@@ -76,6 +76,11 @@ def _decode(task: Task, manifest: Manifest) -> Plan:
     )
 
 
+def _audio_form(options: JobOptions) -> OutputRequest:
+    """What was asked of the audio: of a mel (`npy`), whose length and channels are the recording's, no format."""
+    return options.output if "vocode" in options.stages else options.output.model_copy(update={"format": None})
+
+
 def _measure_and_write(task: Task, mode: int, channels: int, blocks: Iterable[Floats]) -> Measured:
     key = raw_pcm_key if mode == 1 else pcm_key
     analysis = Analysis(channels)
@@ -93,8 +98,9 @@ def _limit_band(task: Task, channels: int, measured: Measured) -> None:
     """Mode 1: find the cut-off over the whole file, then take everything above it out of the working audio."""
     store, attempt = task.ctx.store, task.claim.attempt
     raw = raw_pcm_key(task.job_id, attempt)
-    cutoff = find_cutoff(read_blocks(store, raw, channels), peak=measured.peak)
-    limited = limit_blocks(read_blocks(store, raw, channels), cutoff=cutoff, frames=measured.frames)
+    cutoff = find_cutoff(_watched(task, read_blocks(store, raw, channels)), peak=measured.peak)
+    blocks = _watched(task, read_blocks(store, raw, channels))
+    limited = limit_blocks(blocks, cutoff=cutoff, frames=measured.frames)
     _write(task, pcm_key(task.job_id, attempt), limited)
     store.delete(raw)
 
@@ -106,17 +112,23 @@ def _write(task: Task, key: str, blocks: Iterable[Floats]) -> None:
         out.commit()
 
 
-class _Heard:
-    """Gives the decoder's blocks, mixed down if asked, counts their samples, and looks whether to go on."""
+def _watched(task: Task, blocks: Iterable[Floats]) -> Iterator[Floats]:
+    """Look from time to time whether to go on."""
+    for number, block in enumerate(blocks):
+        if number % _CHECK_EVERY == 0:
+            task.check()
+        yield block
 
-    def __init__(self, task: Task, *, mixed_down: bool) -> None:
+
+class _Heard:
+    """Gives a decoder's blocks, mixed down if asked, and counts their samples."""
+
+    def __init__(self, blocks: Iterable[Floats], *, mixed_down: bool) -> None:
         self.samples = 0
-        self._task = task
+        self._blocks = blocks
         self._mixed_down = mixed_down
 
-    def blocks(self, source: AudioSource) -> Iterator[Floats]:
-        for number, block in enumerate(source.blocks()):
-            if number % _CHECK_EVERY == 0:
-                self._task.check()
+    def blocks(self) -> Iterator[Floats]:
+        for block in self._blocks:
             self.samples += len(block)
             yield block.mean(axis=1, keepdims=True, dtype=np.float32) if self._mixed_down else block
