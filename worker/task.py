@@ -1,6 +1,5 @@
 """One attempt at a piece of a job: leave to work, what it wrote, and how it ends."""
 
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,10 +27,6 @@ _UNEXPECTED = "the worker met an unexpected error; its log tells more under this
 
 class Stopped(Exception):
     """The job needs no more work."""
-
-
-class TryAgain(Exception):
-    """Redis or storage could not be used; the piece is to be handed out again."""
 
 
 @dataclass
@@ -92,22 +87,16 @@ def perform(ctx: Context, step: Step, job_id: str, piece: Piece) -> None:
     """Claim a piece, do it, and send what it made ready. Running it twice changes nothing.
 
     Raises:
-        TryAgain: if Redis or storage cannot be used; nothing is lost by handing the piece out again.
+        QueueUnavailable, StorageUnavailable: perform it again, here or elsewhere; nothing is lost.
     """
-    try:
-        claim = ctx.records.claim(job_id, piece)
-        if isinstance(claim, Claim):
-            _attempt(Task(ctx, job_id, claim), step)
-        elif claim is Refusal.DONE:
-            # The attempt that did it may not have been able to send this.
-            _send(ctx, job_id, piece, ctx.records.unsent(job_id, piece))
-        else:
-            _wind_up(ctx, job_id)
-    except (QueueUnavailable, StorageUnavailable) as error:
-        log.warning("piece handed back", job_id=job_id, piece=str(piece), reason=error.message)
-        # Not all at once when the server comes back.
-        time.sleep(random.uniform(0.5, 2.0))
-        raise TryAgain from error
+    claim = ctx.records.claim(job_id, piece)
+    if isinstance(claim, Claim):
+        _attempt(Task(ctx, job_id, claim), step)
+    elif claim is Refusal.DONE:
+        # The attempt that did it may not have been able to send this.
+        _send(ctx, job_id, piece, ctx.records.unsent(job_id, piece))
+    else:
+        _wind_up(ctx, job_id)
 
 
 def _attempt(task: Task, step: Step) -> None:

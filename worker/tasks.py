@@ -1,15 +1,22 @@
-"""The Celery tasks: each names a step and hands it over."""
+"""The Celery tasks: each names a step and hands it over, and again if Redis or storage cannot be used."""
 
+import random
+import time
 from collections.abc import Callable
 
+import structlog
 from celery import Celery
 from celery.exceptions import Reject
+from celery.worker import state
 
+from shared.errors import QueueUnavailable, ServiceError, StorageUnavailable
 from shared.queues import task_name
 from shared.records import Kind, Piece
 from worker import steps
 from worker.context import Context
-from worker.task import Step, TryAgain, perform
+from worker.task import Step, perform
+
+log = structlog.get_logger()
 
 STEPS: dict[Kind, Step] = {
     "split": steps.split,
@@ -22,14 +29,29 @@ STEPS: dict[Kind, Step] = {
 def register(app: Celery, context: Context) -> None:
     """Register the task of every kind of work with *app*."""
     for kind in STEPS:
-        app.task(_task(context, kind), name=task_name(kind))
+        # Not shared: other applications of this process, if there are any, have other contexts.
+        app.task(_task(context, kind), name=task_name(kind), shared=False)
 
 
 def _task(context: Context, kind: Kind) -> Callable[..., None]:
     def run(job_id: str, index: int | None = None) -> None:
-        try:
-            perform(context, STEPS[kind], job_id, Piece(kind, index))
-        except TryAgain as error:
-            raise Reject(error, requeue=True) from error
+        piece = Piece(kind, index)
+        while True:
+            try:
+                return perform(context, STEPS[kind], job_id, piece)
+            except StorageUnavailable as error:
+                _pause(job_id, piece, error)
+                raise Reject(error, requeue=True) from error  # another worker may reach it
+            except QueueUnavailable as error:
+                _pause(job_id, piece, error)
+                # A message cannot be given back to a Redis that is away: it would wait for the visibility timeout.
+                if state.should_stop is not None:
+                    raise Reject(error, requeue=True) from error
 
     return run
+
+
+def _pause(job_id: str, piece: Piece, error: ServiceError) -> None:
+    """Wait for what is away, and not as long as others do: they are not all to come back at once."""
+    log.warning("piece begins again", job_id=job_id, piece=str(piece), reason=error.message)
+    time.sleep(random.uniform(0.5, 2.0))
