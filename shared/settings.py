@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     Lengths of windows are in mel frames of 10 ms (441 samples at 44.1 kHz).
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", allow_inf_nan=False)
 
     # Where state and audio live.
     redis_url: RedisUrl = Field("redis://127.0.0.1:6379/0", description="Redis with the job records.")

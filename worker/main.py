@@ -12,6 +12,7 @@ from contextlib import suppress
 import structlog
 from celery import signals
 from celery.platforms import SecurityWarning
+from redis.exceptions import RedisError
 
 from shared.connections import open_presence, open_records, open_store
 from shared.log import configure
@@ -108,7 +109,8 @@ class _Beat:
     """Tells Redis that this worker lives, as long as its model thread does; ends the process if that hangs."""
 
     def __init__(self, settings: Settings, stages: Collection[str], engine: Engine | None) -> None:
-        self._presence = open_presence(settings)
+        # In haste: neither the watch over the model thread nor the process's end is to wait for a Redis that is away.
+        self._presence = open_presence(settings, retries=1, timeout=_BEAT_SECONDS)
         self._stages = tuple(stages)
         self._engine = engine
         self._deadline = settings.batch_deadline_seconds
@@ -121,14 +123,15 @@ class _Beat:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._presence.leave(_name())
+        with suppress(RedisError):  # its word lapses by itself
+            self._presence.leave(_name())
 
     def _run(self) -> None:
         while not self._stop.is_set():
             self._watch()
             try:
                 self._presence.announce(_name(), self._stages, ttl=_PRESENCE_SECONDS)
-            except Exception as error:  # Redis may be away; the next beat tells it
+            except RedisError as error:  # away; the next beat tells it
                 log.warning("presence not announced", reason=type(error).__name__)
             self._stop.wait(_BEAT_SECONDS)
 

@@ -15,6 +15,8 @@ from shared.settings import Settings, load_settings
         ("VFQ_FADE_FRAMES", "1000", "VFQ_CONTEXT_FRAMES"),
         ("VFQ_IN_FLIGHT", "1", "VFQ_MAX_BATCH_SIZE"),
         ("VFQ_LOG_LEVEL", "loud", "warning"),
+        ("VFQ_MAX_DURATION_SECONDS", "inf", "finite"),
+        ("VFQ_MAX_WAIT_MS", "inf", "finite"),
         ("VFQ_REDIS_URL", "localhost:6379", "redis://host:port/number"),
         ("VFQ_BROKER_URL", "redis://:hunter2@host:port/0", "redis://host:port/number"),
     ],
