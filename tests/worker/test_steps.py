@@ -1,4 +1,5 @@
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -331,3 +332,20 @@ def test_mode_2_windows_are_cross_faded(bench):
     assert level[128] == pytest.approx(1.5, abs=0.02)
     assert level[128 + 40] == pytest.approx(2, abs=1e-4)
     assert np.abs(np.diff(level)).max() < 0.02
+
+
+def test_memory_does_not_follow_the_rates(bench):
+    """A block at 1 kHz holds 44 times its samples at the working rate, a window 4 times its own at 192 kHz."""
+    worker = bench(core_frames=64 * 47)
+    job = worker.submit(wav(noise(34_000, 8), 1_000, "PCM_16"), output={"sample_rate": 192_000})
+    peaks = {}
+    while worker.waiting:
+        kind = worker.waiting[0][1].kind
+        tracemalloc.start()
+        worker.step()
+        peaks[kind] = tracemalloc.get_traced_memory()[1] / 2**20
+        tracemalloc.stop()
+    assert worker.records.get(job).output.samples == 34 * 192_000
+    window = 3008 * 441 * 8 * 4 / 2**20
+    assert peaks["split"] < 2 * window
+    assert peaks["stitch"] < 2.5 * window

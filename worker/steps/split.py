@@ -49,7 +49,9 @@ def _decode(task: Task, manifest: Manifest) -> Plan:
     ):
         source.check_promise()
         output = default_output(source.facts, _audio_form(options))
-        heard = _Heard(_watched(task, source.blocks()), mixed_down=output.channels < source.channels)
+        # A second at once: a low rate's samples become many more.
+        seconds = source.blocks(source.sample_rate)
+        heard = _Heard(_watched(task, seconds), mixed_down=output.channels < source.channels)
         working = resample_blocks(
             heard.blocks(), from_rate=source.sample_rate, to_rate=SAMPLE_RATE, channels=output.channels
         )

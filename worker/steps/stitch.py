@@ -21,6 +21,8 @@ from worker.task import Stopped, Task
 
 #: Frames of mel in memory at once.
 _MEL_BLOCK = 4096
+#: Samples that are converted at once: at a high rate they become many more.
+_BLOCK = 44_100
 
 
 def stitch(task: Task) -> list[Piece] | None:
@@ -83,7 +85,8 @@ def _samples(task: Task, plan: Plan) -> Iterator[Floats]:
         task.check()
         block = get_array(task.ctx.store, chunk_key(task.job_id, "vocode", index, attempt))[:left]
         left -= len(block)
-        yield block
+        for start in range(0, len(block), _BLOCK):
+            yield block[start : start + _BLOCK]
 
 
 def _winners(task: Task, kind: Kind, indices: list[int]) -> dict[int, int]:
