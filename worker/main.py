@@ -119,7 +119,7 @@ class _Beat:
             self._watch()
             try:
                 self._presence.announce(_name(), self._stages, ttl=_PRESENCE_SECONDS)
-            except RedisError as error:  # away; the next beat tells it
+            except Exception as error:  # Redis may be away; the next beat tells it
                 log.warning("presence not announced", reason=type(error).__name__)
             self._stop.wait(_BEAT_SECONDS)
 
