@@ -20,13 +20,10 @@ class _Request:
 class Batcher:
     """Collects requests from many threads and runs those with equal keys in one call on one thread.
 
-    A batch that fails is run again one by one, so that one bad item fails alone. *tidy* is called after each batch.
+    A batch that fails is run again one by one, so that one bad item fails alone.
     """
 
-    def __init__(
-        self, *, max_batch_size: int = 1, max_wait_ms: float = 0.0, tidy: Callable[[], None] = lambda: None
-    ) -> None:
-        self._tidy = tidy
+    def __init__(self, *, max_batch_size: int = 1, max_wait_ms: float = 0.0) -> None:
         self._size = max_batch_size
         self._wait = max_wait_ms / 1000
         self._waiting: deque[_Request] = deque()
@@ -71,8 +68,6 @@ class Batcher:
                 _run(batch)
             finally:
                 self._busy_since = None
-            del batch
-            self._tidy()
 
     def _next_batch(self) -> list[_Request]:
         with self._wake:

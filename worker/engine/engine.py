@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 
 from worker.engine.batcher import Batcher
-from worker.engine.heap import give_back
 from worker.models.errors import ModelError
 from worker.models.interface import MelSpan, RestoreCondition, Restorer, Vocoder
 
@@ -63,7 +62,7 @@ class Engine:
         self._restorer = restorer
         self._vocoder = vocoder
         self._device = torch.device(device)
-        self.batcher = Batcher(max_batch_size=max_batch_size, max_wait_ms=max_wait_ms, tidy=give_back)
+        self.batcher = Batcher(max_batch_size=max_batch_size, max_wait_ms=max_wait_ms)
 
     def restore(self, items: Sequence[RestoreItem]) -> list[Floats]:
         """Restore windows; a mel `[F, 128]` float32 for each, finite and not negative. Raises `ModelError`."""

@@ -15,9 +15,3 @@ def share_one_heap() -> None:
     """
     with suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-
-
-def give_back() -> None:
-    """Give the holes of the heap back to the system; between batches, for it costs some milliseconds."""
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
