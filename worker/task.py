@@ -135,7 +135,7 @@ def _send(ctx: Context, job_id: str, piece: Piece, handed: list[Piece]) -> None:
 
 def _fail(task: Task, code: str, message: str) -> None:
     piece = task.claim.piece
-    if task.ctx.records.fail(task.job_id, JobError(code=code, message=message, stage=piece.kind)):
+    if task.ctx.records.fail(task.job_id, JobError(code=code, message=message, stage=piece.kind), piece=piece):
         log.info("job failed", job_id=task.job_id, piece=str(piece), code=code, reason=message)
     task.discard()
     _wind_up(task.ctx, task.job_id)

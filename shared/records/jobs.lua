@@ -148,9 +148,9 @@ function commands.succeed(attempt, output)
   return 1
 end
 
--- fail(error) -> 1, or 0 if the job was over or is being cancelled
-function commands.fail(text)
-  if not move('failed') then return 0 end
+-- fail(error, piece) -> 1, or 0 if the job was over or is being cancelled, or another attempt has done the piece
+function commands.fail(text, piece)
+  if redis.call('HEXISTS', won, piece) == 1 or not move('failed') then return 0 end
   redis.call('SET', ending, text)
   return 1
 end

@@ -141,9 +141,9 @@ class JobRecords:
         text = json.dumps({"output": output.model_dump()})
         return bool(self._run("succeed", job_id, claim.attempt, text))
 
-    def fail(self, job_id: str, error: JobError) -> bool:
-        """End a job with its error; False if it was over or is being cancelled."""
-        return bool(self._run("fail", job_id, json.dumps({"error": error.model_dump()})))
+    def fail(self, job_id: str, error: JobError, *, piece: Piece | None = None) -> bool:
+        """End a job with its error; False if it was over or is being cancelled, or another attempt did the *piece*."""
+        return bool(self._run("fail", job_id, json.dumps({"error": error.model_dump()}), str(piece or "")))
 
     def end_cancel(self, job_id: str) -> bool:
         """End a job that is to stop; True for the one caller that did it."""

@@ -193,6 +193,15 @@ def test_a_failed_job_tells_why_and_takes_no_more_work(records):
     assert records.get(job_id).error == error
 
 
+def test_a_late_attempt_cannot_fail_a_job_whose_piece_is_done(records):
+    job_id, handed = begin(records, pieces=3)
+    finish(records, job_id, handed[0])
+    error = JobError(code="model_output_invalid", message="no", stage="restore")
+    assert not records.fail(job_id, error, piece=handed[0])
+    assert records.get(job_id).status is Status.PROCESSING
+    assert records.fail(job_id, error, piece=handed[1])
+
+
 def test_a_queued_job_is_canceled_at_once(records):
     job = manifest()
     records.create(job)

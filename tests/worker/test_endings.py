@@ -167,6 +167,23 @@ def test_a_job_deleted_under_a_running_piece_leaves_nothing(bench, monkeypatch, 
     assert worker.objects(job) == []
 
 
+def test_an_attempt_that_breaks_after_another_has_done_its_piece_harms_nothing(bench, monkeypatch):
+    worker = bench()
+    job = worker.submit(wav(noise(100_000)))
+    until(worker, "restore")
+
+    def overtaken(key, data, **kwargs):
+        monkeypatch.undo()
+        worker.waiting.appendleft((job, Piece("restore", 0)))
+        worker.step()
+        raise StorageError("no")
+
+    monkeypatch.setattr(worker.store, "put", overtaken)
+    worker.step()
+    worker.run()
+    assert len(decoded(worker.result(job))[0]) == 100_000
+
+
 def test_a_late_message_of_a_job_that_is_over_changes_nothing(bench):
     worker = bench()
     job = worker.submit(wav(noise(100_000)))
