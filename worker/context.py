@@ -1,12 +1,17 @@
 """What a worker process holds while it lives."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from shared.queues import Dispatcher
 from shared.records import JobRecords
 from shared.settings import Settings
 from shared.storage.interface import ObjectStore
-from worker.engine import Engine
+
+if TYPE_CHECKING:  # a worker for audio alone never loads torch
+    from worker.engine import Engine
 
 
 @dataclass

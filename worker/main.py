@@ -1,5 +1,7 @@
 """A worker process: connect, load the models, then take work."""
 
+from __future__ import annotations
+
 import logging
 import os
 import socket
@@ -7,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Collection
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import structlog
 from celery import signals
@@ -15,13 +18,14 @@ from redis.exceptions import RedisError
 
 from shared.connections import open_presence, open_records, open_store
 from shared.log import configure
-from shared.queues import Dispatcher, celery_app, queues_of
+from shared.queues import STAGES, Dispatcher, celery_app, queues_of
 from shared.settings import Settings
 from worker.context import Context
-from worker.engine import Engine
-from worker.engine.heap import share_one_heap
-from worker.engine.load import load_engine
+from worker.heap import share_one_heap
 from worker.tasks import register
+
+if TYPE_CHECKING:
+    from worker.engine import Engine
 
 log = structlog.get_logger()
 
@@ -53,10 +57,10 @@ def run_worker(settings: Settings, stages: Collection[str]) -> None:
     store.check()
     engine = _engine(settings, stages)
     app = celery_app(settings)
-    register(app, Context(settings, records, store, Dispatcher(app), engine))
+    kinds = [kind for stage in stages for kind in STAGES[stage]]
+    register(app, Context(settings, records, store, Dispatcher(app), engine), kinds)
     with _Beat(settings, stages, engine):
         queues = queues_of(stages)
-        log.info("worker ready", stages=sorted(stages), queues=queues, pid=os.getpid())
         app.worker_main(
             [
                 "--quiet",
@@ -81,7 +85,11 @@ def _keep_logging(**_: object) -> None:
 
 
 def _engine(settings: Settings, stages: Collection[str]) -> Engine | None:
-    return load_engine(settings, stages) if set(stages) & {"restore", "vocode"} else None
+    if not set(stages) & {"restore", "vocode"}:
+        return None
+    from worker.engine.load import load_engine  # torch: an audio worker starts sooner and smaller without it
+
+    return load_engine(settings, stages)
 
 
 def _concurrency(settings: Settings, stages: Collection[str]) -> int:
@@ -94,7 +102,10 @@ def _name() -> str:
 
 
 class _Beat:
-    """Tells Redis that this worker lives, as long as its model thread does; ends the process if that hangs."""
+    """Tells Redis that this worker lives, from when it takes work, as long as its model thread does.
+
+    If that hangs, it ends the process.
+    """
 
     def __init__(self, settings: Settings, stages: Collection[str], engine: Engine | None) -> None:
         # In haste: neither the watch over the model thread nor the process's end is to wait for a Redis that is away.
@@ -105,14 +116,24 @@ class _Beat:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="beat", daemon=True)
 
-    def __enter__(self) -> None:
-        self._thread.start()
+    def __enter__(self) -> _Beat:
+        # Not before: until then a signal would end the process without a word.
+        signals.worker_ready.connect(self.begin, weak=False)
+        return self
 
     def __exit__(self, *_: object) -> None:
+        signals.worker_ready.disconnect(self.begin)
         self._stop.set()
+        if not self._thread.ident:
+            return
         self._thread.join()
         with suppress(RedisError):  # its word lapses by itself
             self._presence.leave(_name())
+
+    def begin(self, **_: object) -> None:
+        """Say that the worker is ready, now and every few seconds."""
+        log.info("worker ready", stages=sorted(self._stages), queues=queues_of(self._stages), pid=os.getpid())
+        self._thread.start()
 
     def _run(self) -> None:
         while not self._stop.is_set():

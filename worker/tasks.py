@@ -2,7 +2,9 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import cast
 
 import structlog
 from celery import Celery
@@ -12,33 +14,32 @@ from celery.worker import state
 from shared.errors import QueueUnavailable, ServiceError, StorageUnavailable
 from shared.queues import task_name
 from shared.records import Kind, Piece
-from worker import steps
 from worker.context import Context
 from worker.task import Step, perform
 
 log = structlog.get_logger()
 
-STEPS: dict[Kind, Step] = {
-    "split": steps.split,
-    "restore": steps.restore,
-    "vocode": steps.vocode,
-    "stitch": steps.stitch,
-}
+
+def step_of(kind: Kind) -> Step:
+    """Import the step of a kind of work: those of the models bring torch along, the others do not."""
+    return cast(Step, getattr(import_module(f"worker.steps.{kind}"), kind))
 
 
-def register(app: Celery, context: Context) -> None:
-    """Register the task of every kind of work with *app*."""
-    for kind in STEPS:
+def register(app: Celery, context: Context, kinds: Iterable[Kind]) -> None:
+    """Register the tasks of these kinds of work with *app*."""
+    for kind in kinds:
         # Not shared: other applications of this process, if there are any, have other contexts.
         app.task(_task(context, kind), name=task_name(kind), shared=False)
 
 
 def _task(context: Context, kind: Kind) -> Callable[..., None]:
+    step = step_of(kind)
+
     def run(job_id: str, index: int | None = None) -> None:
         piece = Piece(kind, index)
         while True:
             try:
-                return perform(context, STEPS[kind], job_id, piece)
+                return perform(context, step, job_id, piece)
             except StorageUnavailable as error:
                 _pause(job_id, piece, error)
                 raise Reject(error, requeue=True) from error  # another worker may reach it

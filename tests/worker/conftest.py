@@ -13,7 +13,7 @@ from tests.support.standins import StandInRestorer, StandInVocoder
 from worker.context import Context
 from worker.engine import Engine
 from worker.task import perform
-from worker.tasks import STEPS
+from worker.tasks import step_of
 
 
 class Bench:
@@ -42,7 +42,7 @@ class Bench:
     def step(self, at=0):
         job_id, piece = self.waiting[at]
         del self.waiting[at]
-        perform(self.ctx, STEPS[piece.kind], job_id, piece)
+        perform(self.ctx, step_of(piece.kind), job_id, piece)
 
     def run(self):
         while self.waiting:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from shared.presence import Presence
@@ -11,6 +14,7 @@ def test_a_worker_tells_that_it_lives_until_it_ends(clean_redis):
     presence = Presence(connect(clean_redis))
     beat = _Beat(Settings(redis_url=clean_redis), ["audio"], None)
     with beat:
+        beat.begin()
         while not presence.count()["audio"]:
             pass
     assert presence.count() == {"audio": 0, "restore": 0, "vocode": 0}
@@ -18,5 +22,14 @@ def test_a_worker_tells_that_it_lives_until_it_ends(clean_redis):
 
 @pytest.mark.timeout(20)
 def test_a_worker_ends_also_while_redis_is_away():
-    with _Beat(Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0"), ["audio"], None):
-        pass
+    with _Beat(Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0"), ["audio"], None) as beat:
+        beat.begin()
+
+
+def test_a_worker_for_audio_alone_never_loads_torch():
+    """It would cost some 250 MB and two seconds at each start."""
+    code = (
+        "import sys, worker.main; from worker.tasks import step_of; from shared.queues import STAGES;"
+        "[step_of(kind) for kind in STAGES['audio']]; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

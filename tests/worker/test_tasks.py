@@ -20,7 +20,7 @@ def no_pause(monkeypatch):
 def worker(bench):
     made = bench()
     made.app = Celery(set_as_current=False)
-    register(made.app, made.ctx)
+    register(made.app, made.ctx, ["split"])
     return made
 
 
