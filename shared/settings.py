@@ -42,8 +42,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", allow_inf_nan=False)
 
     # Where state and audio live.
-    redis_url: RedisUrl = Field("redis://127.0.0.1:6379/0", description="Redis with the job records.")
-    broker_url: RedisUrl | None = Field(None, description="Redis for Celery's messages; the same Redis by default.")
+    redis_url: RedisUrl = Field("redis://127.0.0.1:6379/0", repr=False, description="Redis with the job records.")
+    broker_url: RedisUrl | None = Field(
+        None, repr=False, description="Redis for Celery's messages; the same Redis by default."
+    )
     key_prefix: str = Field("vfq:", pattern=r"^[A-Za-z0-9_.:-]+$", description="Begins every key in Redis.")
     storage_url: str = Field("file:///var/lib/voicefixer-queue", description="file:///folder or s3://bucket/prefix.")
     s3_endpoint: str | None = Field(None, description="URL of the S3 server as workers and API reach it.")

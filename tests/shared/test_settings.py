@@ -40,6 +40,7 @@ def test_two_wrong_settings_are_both_named(monkeypatch):
 
 def test_secrets_do_not_show(monkeypatch):
     monkeypatch.setenv("VFQ_S3_SECRET_KEY", "hunter2")
+    monkeypatch.setenv("VFQ_REDIS_URL", "redis://:hunter2@127.0.0.1/0")
     assert "hunter2" not in repr(load_settings())
 
 
