@@ -16,7 +16,7 @@ from worker.audio.errors import (
 )
 from worker.audio.guard import GuardedFile
 from worker.audio.packets import open_packets
-from worker.audio.sniff import Kind, Readable, sniff
+from worker.audio.sniff import Kind, Readable, past_tags, sniff
 from worker.audio.soundfiles import is_chained, open_soundfile
 from worker.audio.source import Block, Decoded, rebatch
 
@@ -118,6 +118,8 @@ def _open(file: GuardedFile, name: str) -> Decoded:
 
 def _open_kind(file: GuardedFile, kind: Kind) -> Decoded:
     """Ask libsndfile first where it knows the format; FFmpeg where it does not get anything out."""
+    if kind.libsndfile:  # it reckons without the tags, and ends as many bytes too early
+        file.begin_at(past_tags(file))
     if not kind.libsndfile or (kind.container == "ogg" and is_chained(file)):
         return open_packets(file, kind)
     try:
@@ -126,10 +128,8 @@ def _open_kind(file: GuardedFile, kind: Kind) -> Decoded:
         return open_packets(file, kind)
     if decoded.promised != 0:
         return decoded
-    try:  # a header without a length, as recorders leave it that were switched off
-        return open_packets(file, kind)
-    except AudioUnreadable:
-        return decoded
+    # A header without a length, as recorders leave it that were switched off; or damage, which FFmpeg tells.
+    return open_packets(file, kind)
 
 
 def _check_form(facts: SourceFacts, name: str) -> None:

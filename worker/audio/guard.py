@@ -19,6 +19,7 @@ class GuardedFile:
     def __init__(self, file: Readable) -> None:
         self._file = file
         self._failure: Exception | None = None
+        self._start = 0
         self._position = 0
         self.size = file.seek(0, 2)
         file.seek(0)
@@ -27,6 +28,12 @@ class GuardedFile:
         """Raise what the file raised while a library read it."""
         if self._failure is not None:
             raise self._failure
+
+    def begin_at(self, start: int) -> None:
+        """Leave the first bytes out: the file begins after them."""
+        self._start += start
+        self.size -= start
+        self._position = 0
 
     def read(self, size: int = -1, /) -> bytes:
         """Give `size` bytes, fewer only at the end."""
@@ -64,7 +71,7 @@ class GuardedFile:
         if self._failure is not None:
             return b""
         try:
-            self._file.seek(self._position)
+            self._file.seek(self._start + self._position)
             return self._file.read(wanted)[:wanted]
         except Exception as error:
             self._failure = error

@@ -71,6 +71,8 @@ def open_packets(file: GuardedFile, kind: Kind) -> Decoded:
 def _sound(container: Any) -> Any:
     """The audio stream that a player would choose; the others are not even read where the container allows it."""
     stream = container.streams.best("audio")
+    if not container.streams:
+        raise AudioUnreadable(DAMAGED)
     if stream is None:
         raise AudioMissing("The file has no sound in it; send one with an audio track.")
     if stream.codec_context is None:

@@ -41,7 +41,7 @@ PATTERNS: tuple[tuple[bytes, Kind], ...] = (
     (rb"FORM....AIF[FC]", Kind("aiff", "aiff", libsndfile=True)),
     (rb"\.snd", Kind("au", "au", libsndfile=True)),
     (rb"caff\x00\x01", Kind("caf", "caf", libsndfile=True)),
-    (rb"Creative Voice File\x1a", Kind("voc", "voc", libsndfile=True)),
+    (rb"Creative Voice File\x1a", Kind("voc", "voc")),  # libsndfile takes the headers of later blocks for samples
     (rb"NIST_1A\n", Kind("nist", "nistsphere", libsndfile=True)),
     (rb"FORM....(8SVX|16SV)", Kind("svx", "iff", libsndfile=True)),
     (rb"OggS\x00", Kind("ogg", "ogg", libsndfile=True)),
@@ -77,7 +77,7 @@ MPEG_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_0
 
 def sniff(file: Readable) -> Kind | None:
     """Say what `file` is, or `None` where its content is no format that we read. The position ends anywhere."""
-    start = _skip_tags(file)
+    start = past_tags(file)
     file.seek(start)
     head = file.read(HEAD)
     size = file.seek(0, 2) - start
@@ -92,8 +92,8 @@ def sniff(file: Readable) -> Kind | None:
     return None
 
 
-def _skip_tags(file: Readable) -> int:
-    """Length of the ID3v2 tags at the beginning; any format may follow them."""
+def past_tags(file: Readable) -> int:
+    """Length of the ID3v2 tags at the beginning; any format may follow them. The position ends anywhere."""
     start = 0
     for _ in range(8):
         file.seek(start)

@@ -99,6 +99,24 @@ def test_containers_that_do_not_tell_their_padding_lose_nothing(container: str, 
     assert 50_001 <= len(decoded) <= 50_001 + 3 * 1152
 
 
+def test_a_voc_of_several_blocks_comes_back_without_their_headers() -> None:
+    samples = noise(20_011, 2)
+    steps = np.rint(samples * 2**15).astype("<i2").tobytes()
+    first, rest = steps[:30_000], steps[30_000:]
+    sound = b"\x09" + struct.pack("<I", 12 + len(first))[:3] + struct.pack("<IBBHI", 44_100, 16, 2, 4, 0) + first
+    more = b"\x02" + struct.pack("<I", len(rest))[:3] + rest
+    decoded = read(b"Creative Voice File\x1a" + struct.pack("<HHH", 26, 0x0114, 0x111F) + sound + more + b"\x00")
+    assert decoded.shape == samples.shape
+    assert np.abs(decoded - samples).max() <= 2**-15
+
+
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "FLAC", "OGG"])
+def test_a_tag_before_a_recording_takes_nothing_of_it(container: str) -> None:
+    data = by_libsndfile(tone(20_011, 44_100), 44_100, container, "VORBIS" if container == "OGG" else "PCM_16")
+    tag = b"ID3\x03\x00\x00\x00\x00\x00\x14" + bytes(20)
+    np.testing.assert_array_equal(read(tag + data), read(data))
+
+
 def test_apples_gapless_tag_is_believed() -> None:
     tag = " 00000000 00000840 000001CA 000000000000C000 00000000"
     data = by_ffmpeg(tone(50_001, 44_100), 44_100, "mp4", "aac", tags={"iTunSMPB": tag})
@@ -258,6 +276,20 @@ def test_what_is_no_recording_is_told_so_and_never_guessed(data: bytes) -> None:
 def test_a_file_without_samples_is_empty(data: bytes) -> None:
     with pytest.raises(AudioEmpty):
         read(data)
+
+
+def test_an_ogg_whose_only_page_of_sound_is_damaged_is_not_called_empty() -> None:
+    data = bytearray(by_libsndfile(tone(20_011, 44_100), 44_100, "OGG", "VORBIS"))
+    data[-200] ^= 0xFF  # the page's checksum no longer holds
+    with pytest.raises(AudioUnreadable):
+        read(bytes(data))
+
+
+def test_a_video_cut_before_its_tracks_is_damaged_and_not_without_sound() -> None:
+    data = by_ffmpeg(tone(20_011, 44_100), 44_100, "mp4", "aac")
+    index = data[data.index(b"moov") - 4 :]
+    with pytest.raises(AudioUnreadable):
+        read(data[: data.index(b"mdat") - 4] + index[:100])
 
 
 def test_a_video_without_sound_is_told_so() -> None:
