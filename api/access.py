@@ -4,6 +4,7 @@ import logging
 import re
 import time
 import uuid
+from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
@@ -33,6 +34,11 @@ def request_id() -> str:
     return str(g.request_id)
 
 
+def address() -> str:
+    """Path that was asked, in characters that do no harm in a header or a log."""
+    return quote(request.script_root + request.path, safe="/:@!$&'()*+,;=~-._")
+
+
 def body_was_read() -> None:
     """Say that the body was read to its end, so that the connection can serve another request."""
     g.body_was_read = True
@@ -60,6 +66,7 @@ def _finish(response: Response) -> Response:
 
     def write() -> None:
         _log.log(level, "request", **line, seconds=round(time.perf_counter() - began, 4))
+        clear_contextvars()  # the server's own lines of this thread are about something else
 
     response.call_on_close(write)  # after the last byte of a stream
     return response
@@ -71,7 +78,7 @@ def _line(response: Response) -> dict[str, object]:
     return {
         "request_id": request_id(),
         "method": request.method,
-        "path": request.path,
+        "path": address(),
         "status": response.status_code,
         **({"job_id": job_id} if job_id else {}),
     }

@@ -1,5 +1,7 @@
 """The Flask application: its parts put together."""
 
+from typing import Any
+
 from flask import Response, render_template_string
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
@@ -43,7 +45,6 @@ def create_app(
         __name__,
         info=Info(title="voicefixer-queue", version=running_version(), description=DESCRIPTION),
         doc_ui=False,
-        security_schemes={},
         validation_error_status="default",  # so that the document gets no answers that we do not give
         validation_error_model=problems.Problem,
         validation_error_callback=_refuse_query,
@@ -71,8 +72,13 @@ def _document(app: OpenAPI) -> None:
     result = app.paths["/v1/jobs/{job_id}/result"]
     result.head = result.get.model_copy(update={"operationId": "results_fetch_head", "summary": "Describe the result"})
     app.register_blueprint(RegisterPlugin.register(doc_url="openapi.json"))
-    app.add_url_rule("/openapi.json", "document", lambda: app.api_doc)
+    app.add_url_rule("/openapi.json", "document", lambda: _without_login(app.api_doc))
     app.add_url_rule("/docs", "docs", _swagger_page)
+
+
+def _without_login(document: dict[str, Any]) -> dict[str, Any]:
+    # There are no security schemes. An empty list of them would make Swagger offer to log in.
+    return {**document, "components": {"schemas": document["components"]["schemas"]}}
 
 
 def _swagger_page() -> str:

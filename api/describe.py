@@ -45,7 +45,7 @@ class Version(BaseModel):
 
 _JSON_OBJECT = {"type": "object", "contentMediaType": "application/json"}
 _FLAT_OUTPUT: dict[str, Any] = {
-    f"output_{name}": (str | None, Field(None, alias=f"output.{name}", description=info.description))
+    f"output_{name}": (info.annotation, Field(None, alias=f"output.{name}", description=info.description))
     for name, info in OutputRequest.model_fields.items()
 }
 SubmitForm = create_model(
@@ -59,6 +59,19 @@ SubmitForm = create_model(
     **_FLAT_OUTPUT,
 )
 SubmitForm.__doc__ = "A recording and its options; an option may be given once."
+
+
+def _as_form(schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe what a form can hold: no null. The examples keep Swagger from making up values of its own."""
+    for name, field in schema["properties"].items():
+        kinds = [kind for kind in field.pop("anyOf", []) if kind != {"type": "null"}]
+        if field.get("default", "") is None:
+            del field["default"]
+            field["example"] = ""
+        field |= kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {}
+        if name in ("output", "metadata", "options"):
+            field["example"] = {}
+    return schema
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:
@@ -80,6 +93,7 @@ def components() -> dict[str, Schema]:
     ):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode=mode)  # type: ignore[arg-type]
         inner = schema.pop("$defs", {})
+        schema = _as_form(schema) if model is SubmitForm else schema
         found |= {name: Schema(**one) for name, one in {**inner, model.__name__: schema}.items()}
     return found
 
@@ -133,7 +147,10 @@ SUBMIT_BODY = {
             "schema": _reference(SubmitForm),
             "encoding": {name: {"contentType": "application/json"} for name in ("options", "output", "metadata")},
         },
-        "application/json": {"schema": _reference(JobRequest)},
+        "application/json": {
+            "schema": _reference(JobRequest),
+            "example": {"input": {"key": "incoming/tape-12.wav"}, "output": {"bit_depth": 24}},
+        },
     },
 }
 SUBMIT_RESPONSES: ResponseDict = {

@@ -30,6 +30,8 @@ def is_option(name: str) -> bool:
 def from_fields(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Read the options of a form: `mode=1`, `output.format=flac`, and JSON in `options`, `output` and `metadata`.
 
+    An empty field counts as left out: pages send all fields of a form, also those that nobody filled in.
+
     Raises:
         Unprocessable: for a field that is unknown, that is no JSON where it must be, or that is given twice.
     """
@@ -50,6 +52,8 @@ def _members(name: str, text: str) -> Iterator[tuple[Path, Any]]:
     """Yield what one field sets; objects fall into members, so that two fields may fill one of them."""
     if name not in _NAMES:
         raise _Fault((name,), "there is no option of this name")
+    if not text.strip():
+        return
     path = tuple(name.split("."))
     value = _value(name, path, text)
     if name == "options":

@@ -1,10 +1,11 @@
 """The routes under `/v1/jobs`, the result apart."""
 
-from typing import Any
+import re
+from typing import Annotated, Any
 
 from flask import Response, jsonify, request, url_for
 from flask_openapi3.blueprint import APIBlueprint
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api import cursor, describe
 from api.errors import FieldError, JobOver, Unprocessable
@@ -22,13 +23,22 @@ _log = log.logger("api")
 jobs = APIBlueprint("jobs", __name__, abp_tags=[describe.JOBS], abp_responses=describe.ANY_ERROR)
 
 
+def _no_number(value: object) -> object:
+    """Refuse what pydantic would take for seconds since 1970, as it would the year 2026."""
+    if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d", value):
+        raise ValueError("must be a time such as 2026-11-22T20:15:36Z")
+    return value
+
+
 class ListQuery(BaseModel):
     """Which jobs to list."""
 
     model_config = ConfigDict(extra="forbid")
 
     status: Status | None = Field(None, description="Only jobs in this state.")
-    created_after: AwareDatetime | None = Field(None, description="Only jobs younger than this (RFC 3339).")
+    created_after: Annotated[AwareDatetime | None, BeforeValidator(_no_number)] = Field(
+        None, description="Only jobs younger than this (RFC 3339)."
+    )
     limit: int = Field(20, ge=1, le=100, description="Most jobs on a page.")
     cursor: str | None = Field(None, description="From `next` of the page before.")
 

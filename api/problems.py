@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated
-from urllib.parse import quote
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException
 
-from api.access import request_id
+from api.access import address, request_id
 from api.errors import FieldError, RequestError
 from shared import log
 from shared.errors import InvalidRequest, QueueUnavailable, ServiceError, StorageError
@@ -64,7 +63,7 @@ def respond(
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
-        instance=quote(request.script_root + request.path, safe="/:@!$&'()*+,;=~-._"),
+        instance=address(),
         code=code,
         request_id=request_id(),
         errors=[FieldProblem(pointer=error.pointer, detail=error.detail) for error in errors] or None,

@@ -1,8 +1,10 @@
-"""Uploads and downloads through a real server process."""
+"""Uploads, downloads and the documentation's page through a real server process."""
 
 import contextlib
 import json
+import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -18,6 +20,9 @@ from tests.api.server import HEAD, TAIL, RawClient, length, running, upload
 MIB = 1024 * 1024
 LIMIT = 64 * MIB
 MEMORY = 30
+
+
+CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
@@ -248,3 +253,17 @@ def test_a_stopping_server_finishes_what_it_has_begun(tmp_path, redis_url):
             client.send(bytes(MIB) + TAIL)
             took(client.answer(), open_storage(url), 2)
         assert server.process.wait(15) == 0
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+def test_a_browser_shows_the_documentation_without_the_net(server, tmp_path):
+    assert CHROMIUM is not None
+    options = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
+    command = [CHROMIUM, *options.split(), "--disable-component-update", f"--user-data-dir={tmp_path}"]
+    command += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--enable-logging=stderr"]
+    command += ["--virtual-time-budget=20000", "--dump-dom", f"{server.url}/docs"]
+    page = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    for path in ("/v1/jobs", "/v1/jobs/{job_id}/result", "/readyz"):
+        assert f'data-path="{path}"' in page.stdout
+    assert "Authorize" not in page.stdout
+    assert [line for line in page.stderr.splitlines() if ":CONSOLE" in line] == []

@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import re
 import sys
 
 import pytest
@@ -110,6 +111,20 @@ def test_each_request_is_one_line_in_the_log_without_its_query(api: Api, logged)
     assert "hunter2" not in json.dumps(lines)
 
 
+def test_no_control_character_of_an_address_reaches_the_log(api: Api, logged):
+    api.client.get("/a%00%1b[2J%0ab").close()
+    (line,) = logged()
+    assert line["path"] == "/a%00%1B%5B2J%0Ab"
+
+
+def test_nothing_of_a_request_is_said_of_what_comes_after_it(api: Api, logged):
+    api.client.get(f"/v1/jobs/{api.submit()['id']}").close()
+    logging.getLogger("gunicorn.error").warning("Invalid request")
+    line = logged()[-1]
+    assert line["event"] == "Invalid request"
+    assert not {"job_id", "request_id"} & set(line)
+
+
 def test_a_bug_is_in_the_log_and_callers_are_told_nothing(api: Api, logged):
     class Broken:
         def page(self, **_query):
@@ -131,6 +146,11 @@ def test_the_documentation_needs_no_network(api: Api):
     assert "http://" not in page.text
     assert "https://" not in page.text
     assert '"validatorUrl": null' in page.text
-    for asset in ("swagger/js/swagger-ui-bundle.js", "swagger/css/swagger-ui.css"):
-        assert asset in page.text
-        assert api.client.get(f"/{asset}").status_code == 200
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert {"swagger/js/swagger-ui-bundle.js", "swagger/css/swagger-ui.css"} <= set(assets)
+    for asset in assets:
+        answer = api.client.get(f"/{asset}")
+        assert answer.status_code == 200, asset
+        if asset.endswith(".css"):
+            assert set(re.findall(r"url\([\"']?(\w*:?)", answer.text)) <= {"data:"}
+        answer.close()

@@ -81,6 +81,12 @@ def test_stages_come_as_a_json_list_too(api: Api):
     assert (job["options"]["stages"], job["options"]["samples"]) == (["vocode"], 441)
 
 
+def test_an_empty_field_counts_as_left_out(api: Api):
+    names = ("mode", "stages", "samples", "metadata", "options", "output", "output.format", "output.sample_rate")
+    job = post(api, file=recording(), **dict.fromkeys(names, " ")).json
+    assert job["options"] == api.submit()["options"]
+
+
 def test_options_may_be_attached_as_a_file(api: Api):
     job = post(api, file=recording(), options=recording(b'{"mode": 1}', "options.json")).json
     assert job["options"]["mode"] == 1
@@ -231,7 +237,8 @@ def test_an_encoded_body_is_refused(api: Api):
     [
         ("C:\\\\fakepath\\\\a.wav", "a.wav"),  # doubled: in a quoted string a backslash escapes
         ("../../etc/passwd", "passwd"),
-        ("..", ".."),
+        ("..", "recording"),
+        (" . ", "recording"),
         ("/", "recording"),
         ("a\u202eb\x7f\u2028.wav", "a\u202eb.wav"),
         ("n" * 300 + ".wav", "n" * 251 + ".wav"),
