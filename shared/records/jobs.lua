@@ -12,7 +12,7 @@
 --   $p:job:{$id}:end       STRING  output or error, as JSON
 --   $p:job:{$id}:won       HASH    piece -> the attempt whose bytes count; unsent:piece -> the pieces that it made
 --                               ready, until they are known to be sent; gone when the job is over
---   $p:job:{$id}:tries     HASH    piece -> attempts so far; gone when the job is over
+--   $p:job:{$id}:tries     HASH    piece -> attempts so far; gone when the piece is done
 --   $p:jobs                ZSET    id by time of creation
 --   $p:jobs:$state         ZSET    the same, of one state
 --
@@ -132,6 +132,7 @@ function commands.complete(stage, i, attempt, model)
   local piece = stage .. ':' .. i
   if get('state') ~= 'processing' then return false end
   if redis.call('HSETNX', won, piece, attempt) == 0 then return handed_before(piece, attempt) end
+  redis.call('HDEL', tries, piece)  -- claimed no more: a long recording keeps the counts of what is under way alone
   redis.call('HINCRBY', job, stage .. '_done', 1)
   redis.call('HINCRBY', job, 'version', 1)
   set(stage .. '_model', model)

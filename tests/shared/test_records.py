@@ -138,6 +138,14 @@ def test_pieces_that_were_handed_out_are_remembered_until_they_are_sent(records)
     assert records.unsent(job_id, SPLIT) == []
 
 
+def test_attempts_of_a_finished_piece_are_counted_no_more(records, client):
+    job_id, handed = begin(records, pieces=3)
+    for piece in handed:
+        finish(records, job_id, piece)
+    [tries] = [key for key in client.keys("*") if key.endswith(":tries")]
+    assert client.hkeys(tries) == ["split"]
+
+
 def test_the_winner_of_an_unfinished_piece_is_an_error(records):
     job_id, handed = begin(records, pieces=3)
     with pytest.raises(KeyError, match="restore:0"):
