@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from cli.client import Client, Document
 from cli.errors import UsageProblem
+from cli.options import check
 from cli.output import emit, say, tell
 from cli.places import Place, format_of, plan, refuse
 from cli.progress import open_board, percent, stage
@@ -48,10 +49,11 @@ def run_restore(
     """Restore files and end with 0 if all went well, 3 if some did not."""
     if server and models:
         raise UsageProblem("--models is for a stack of this command's own; the server has chosen its models.")
-    fields = {name: str(value) for name, value in options.items() if value is not None}
     places = plan(files, out)
-    if len(files) == 1 and places[0].file and "output.format" not in fields and (form := format_of(out)):
-        fields["output.format"] = form
+    if (named := places[0].file) and options.get("output.format") is None:
+        options = {**options, "output.format": format_of(named)}
+    check(options)
+    fields = {name: str(value) for name, value in options.items() if value is not None}
     for path, place in zip(files, places, strict=True):
         refuse(_expected(path, place, fields), files, overwrite=overwrite)
 

@@ -1,5 +1,6 @@
 """How commands end: errors that were raised on purpose become one sentence and an exit code."""
 
+from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -7,7 +8,7 @@ from typer.core import TyperGroup
 
 from shared.errors import SettingsError
 
-_META = "voicefixer-queue.json"
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, one document a line.")]
 
 
 class Commands(TyperGroup):
@@ -15,32 +16,38 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
+        as_json = "--json" in ctx.args  # read here, because a wrong command line ends before options are
         try:
             return super().invoke(ctx)
         except Exception as error:
             code = getattr(type(error), "code", None)
-            if not isinstance(code, str):  # a bug: its traceback is wanted
-                raise
-            _explain(error, code, as_json=bool(ctx.meta.get(_META)))
-            raise typer.Exit(_status(error)) from None
+            if isinstance(code, str):
+                _explain(error, code, as_json=as_json)
+                raise typer.Exit(_status(error)) from None
+            if as_json and (usage := getattr(error, "format_message", None)):  # typer tells people itself
+                _tell_scripts("usage", usage())
+            raise  # otherwise a bug: its traceback is wanted
 
 
-def _remember(ctx: typer.Context, value: bool) -> bool:
-    ctx.meta[_META] = value
-    return value
-
-
-Json = Annotated[
-    bool, typer.Option("--json", callback=_remember, is_eager=True, help="JSON on stdout, one document a line.")
-]
+def show_version(value: bool) -> None:
+    """Show the version and end, if asked to."""
+    if value:
+        typer.echo(f"voicefixer-queue {version('voicefixer-queue')}")
+        raise typer.Exit
 
 
 def _explain(error: Exception, code: str, *, as_json: bool) -> None:
-    from cli.output import emit, say
+    from cli.output import say
 
     if as_json:
-        emit({"error": {"code": getattr(error, "problem_code", code), "message": str(error)}})
+        _tell_scripts(getattr(error, "problem_code", code), str(error))
     say(f"voicefixer-queue: {error}")
+
+
+def _tell_scripts(code: str, message: str) -> None:
+    from cli.output import emit
+
+    emit({"error": {"code": code, "message": message}})
 
 
 def _status(error: Exception) -> int:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.group import Commands, Json
+from cli.group import Commands, Json, show_version
 
 app = typer.Typer(
     cls=Commands,
@@ -41,6 +41,15 @@ Models = Annotated[
 Folder = Annotated[Path | None, typer.Option("--dir", help="Folder of the weights; otherwise VFQ_WEIGHTS_DIR.")]
 Revision = Annotated[str | None, typer.Option("--revision", help="Revision of the hub's repository.")]
 LOCAL = "http://127.0.0.1:8000"
+
+
+@app.callback()
+def every(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Take what goes before a command."""
 
 
 @app.command()
@@ -86,7 +95,7 @@ def restore(
         list[Path], typer.Argument(help="Recordings.", exists=True, dir_okay=False, readable=True, show_default=False)
     ],
     server: Server = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="File, or folder for several.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="File, or a folder.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
     mode: Annotated[int | None, typer.Option(help="VoiceFixer's mode: 0, 1 or 2.", show_default="0")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of mode 2.")] = None,

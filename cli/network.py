@@ -1,5 +1,6 @@
 """Addresses to listen on."""
 
+import errno
 import socket
 from contextlib import closing
 
@@ -37,7 +38,8 @@ def _bind(host: str, port: int) -> int:
         try:
             probe.bind((host, port))
         except OSError as error:
-            advice = " Choose another port, or --port 0 for any free one." if port else ""
-            raise StackError(f"Cannot listen on {host}:{port}: {error.strerror or error}.{advice}") from None
+            taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+            advice = "Choose another with --port." if taken else "Choose an address of this machine with --host."
+            raise StackError(f"Cannot listen on {host}:{port}: {error.strerror or error}. {advice}") from None
         chosen: int = probe.getsockname()[1]
         return chosen

@@ -42,7 +42,7 @@ def plan(inputs: Sequence[Path], out: Path | None) -> list[Place]:
     """
     if len(inputs) > 1 and out is not None and out.exists() and not out.is_dir():
         raise UsageProblem(f"{out} is a file; several results need a folder.")
-    into_folder = out is not None and (len(inputs) > 1 or out.is_dir() or str(out).endswith("/"))
+    into_folder = out is not None and (len(inputs) > 1 or out.is_dir() or not out.suffix)
     if out is not None and not into_folder:
         return [Place(out.parent, out.stem, out)]
     places = [Place(out or path.parent, f"{path.stem}-restored") for path in inputs]
@@ -52,9 +52,17 @@ def plan(inputs: Sequence[Path], out: Path | None) -> list[Place]:
     return places
 
 
-def format_of(out: Path | None) -> str | None:
-    """Format that a named file asks for by its suffix, if it is one of ours."""
-    return None if out is None else _BY_SUFFIX.get(out.suffix.lower().removeprefix("."))
+def format_of(out: Path) -> str:
+    """Format that a named file asks for by its suffix.
+
+    Raises:
+        UsageProblem: if it asks for none of ours.
+    """
+    form = _BY_SUFFIX.get(out.suffix.lower().removeprefix("."))
+    if form is None:
+        known = ", ".join(f".{name}" for name in _BY_SUFFIX)
+        raise UsageProblem(f"{out} would be no {out.suffix}: results are {known}. --format chooses one for any name.")
+    return form
 
 
 def refuse(path: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 
 from cli.errors import UsageProblem
+from cli.network import require_free
 from cli.output import emit, say
 from cli.processes import Program, own_command
 from cli.signals import StopSignals
@@ -18,6 +19,7 @@ def run_api(host: str | None, port: int | None, *, as_json: bool) -> None:
     """Serve the API until SIGTERM."""
     named = {name: value for name, value in (("api_host", host), ("api_port", port)) if value is not None}
     settings = load_settings(**named)
+    require_free(settings.api_host, settings.api_port)
     from api.server import serve
 
     _announce({"host": settings.api_host, "port": settings.api_port}, as_json=as_json)

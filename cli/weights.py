@@ -89,11 +89,17 @@ def _report(files: Mapping[str, Path], *, as_json: bool) -> None:
         emit({"ok": all(verdict.error is None for verdict in verdicts), "files": [_dump(one) for one in verdicts]})
     else:
         for verdict in verdicts:
-            tell(f"{verdict.path}: {'published weights' if verdict.error is None else 'WRONG'} (md5 {verdict.md5})")
+            tell(f"{verdict.path}: {_in_words(verdict)}")
     wrong = [str(verdict.error) for verdict in verdicts if verdict.error]
     if wrong:
         say("\n".join(wrong))
         raise SystemExit(1)
+
+
+def _in_words(verdict: "Verdict") -> str:
+    if verdict.md5 is None:
+        return "CANNOT BE READ"
+    return f"{'published weights' if verdict.error is None else 'WRONG'} (md5 {verdict.md5})"
 
 
 def _dump(verdict: "Verdict") -> dict[str, Any]:

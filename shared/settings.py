@@ -1,5 +1,8 @@
 """Every setting of the service, read from the environment under one prefix, ``VFQ_``."""
 
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
@@ -11,6 +14,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.errors import SettingsError
 
 PREFIX = "VFQ_"
+#: Variables with the same prefix that are read elsewhere: the server that commands talk to.
+NOT_SETTINGS = ("VFQ_SERVER",)
 
 RestorerType = Literal["VoiceFixerRestorer", "SpectralGateRestorer"]
 VocoderType = Literal["VoiceFixerVocoder", "GriffinLimVocoder"]
@@ -114,10 +119,21 @@ def load_settings(**overrides: object) -> Settings:
     Raises:
         SettingsError: in one sentence that names each wrong variable and what it must be.
     """
+    _refuse_unknown(os.environ)
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _refuse_unknown(environment: Iterable[str]) -> None:
+    """A slip in a name would leave the default in force, unseen."""
+    known = [*(f"{PREFIX}{name.upper()}" for name in Settings.model_fields), *NOT_SETTINGS]
+    for name in environment:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            meant = get_close_matches(name.upper(), known, n=1)
+            hint = f"; did you mean {meant[0]}?" if meant else "."
+            raise SettingsError(f"{name} is no setting{hint}")
 
 
 def _explain(problem: ErrorDetails) -> str:

@@ -15,6 +15,7 @@ def test_one_input_takes_a_file_or_a_folder(tmp_path: Path) -> None:
     talk = tmp_path / "talk.wav"
     assert plan([talk], tmp_path / "new.ogg")[0].path("ogg") == tmp_path / "new.ogg"
     assert plan([talk], tmp_path)[0].path("wav") == tmp_path / "talk-restored.wav"
+    assert plan([talk], tmp_path / "new")[0].path("wav") == tmp_path / "new" / "talk-restored.wav"
 
 
 def test_several_inputs_take_a_folder(tmp_path: Path) -> None:
@@ -65,7 +66,12 @@ def test_a_result_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "form"), [("a.wav", "wav"), ("a.AIF", "aiff"), ("a.npy", "npy"), ("a.m4a", None), ("a", None)]
+    ("name", "form"), [("a.wav", "wav"), ("a.AIF", "aiff"), ("a.npy", "npy"), ("a.tar.mp3", "mp3")]
 )
-def test_the_suffix_of_a_named_file_asks_for_its_format(name: str, form: str | None) -> None:
+def test_the_suffix_of_a_named_file_asks_for_its_format(name: str, form: str) -> None:
     assert format_of(Path(name)) == form
+
+
+def test_a_named_file_never_holds_something_else_than_its_suffix_says() -> None:
+    with pytest.raises(UsageProblem, match=r"a\.m4a.*\.wav.*--format"):
+        format_of(Path("a.m4a"))

@@ -91,5 +91,27 @@ def test_a_server_has_chosen_its_models(talk: Path) -> None:
     assert "--models is for a stack of this command's own" in done.stderr
 
 
+def test_options_that_cannot_be_are_refused_before_anything_starts(talk: Path) -> None:
+    done = run("restore", str(talk), "--mode", "3", "--json")  # no server is named: none is started either
+    assert done.returncode == 2
+    assert documents(done.stdout)[0]["error"] == {"code": "usage", "message": "--mode: input should be 0, 1 or 2"}
+
+
+def test_options_that_can_be_are_sent_as_they_are(talk: Path, tmp_path: Path) -> None:
+    with fake_server(ALIVE | {"POST /v1/jobs": [problem(422, "invalid_request", "Enough.")]}) as server:
+        run(
+            *("restore", str(talk), "--server", server.url, "--channels", "mono", "--sample-rate", "48000"),
+            *("--metadata", '{"shelf": "A 12"}', "-o", str(tmp_path / "new.flac")),
+        )
+        body = server.bodies[-1]
+    for name, value in (
+        ("output.channels", "mono"),
+        ("output.sample_rate", "48000"),
+        ("metadata", '{"shelf": "A 12"}'),
+        ("output.format", "flac"),
+    ):
+        assert f'name="{name}"\r\n\r\n{value}\r\n'.encode() in body
+
+
 def test_a_missing_input_is_a_mistake_on_the_command_line(tmp_path: Path) -> None:
     assert run("restore", str(tmp_path / "ghost.wav")).returncode == 2

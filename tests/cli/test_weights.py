@@ -48,6 +48,12 @@ def test_verify_tells_what_is_wrong_with_each_file(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_verify_says_of_a_file_that_is_not_there_that_it_cannot_be_read(tmp_path: Path) -> None:
+    done = run("weights", "verify", "--dir", str(tmp_path))
+    assert done.exit_code == 1
+    assert done.stdout.splitlines() == [f"{tmp_path / file}: CANNOT BE READ" for file in FILES]
+
+
 def test_pull_says_why_it_cannot() -> None:
     done = run("weights", "pull", "--json")
     assert done.exit_code == 1

@@ -31,6 +31,15 @@ def test_a_wrong_setting_is_one_sentence_that_names_it(monkeypatch, name, value,
     assert "hunter2" not in caught.value.message
 
 
+def test_a_setting_that_does_not_exist_is_named_with_the_one_that_was_meant(monkeypatch):
+    monkeypatch.setenv("VFQ_MAX_UPLOAD_BYTE", "1")
+    with pytest.raises(SettingsError, match="VFQ_MAX_UPLOAD_BYTE is no setting; did you mean VFQ_MAX_UPLOAD_BYTES"):
+        load_settings()
+    monkeypatch.delenv("VFQ_MAX_UPLOAD_BYTE")
+    monkeypatch.setenv("VFQ_SERVER", "http://127.0.0.1:8000")
+    assert load_settings()
+
+
 def test_two_wrong_settings_are_both_named(monkeypatch):
     monkeypatch.setenv("VFQ_DEVICE", "gpu")
     monkeypatch.setenv("VFQ_API_PORT", "0")
