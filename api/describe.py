@@ -1,6 +1,6 @@
 """The OpenAPI document: what the routes cannot tell of themselves."""
 
-from typing import Any
+from typing import Any, Literal
 
 from flask_openapi3.models.schema import Schema
 from flask_openapi3.models.tag import Tag
@@ -43,10 +43,14 @@ class Version(BaseModel):
     version: str
 
 
-_JSON_OBJECT = {"type": "object", "contentMediaType": "application/json"}
-_FLAT_OUTPUT: dict[str, Any] = {
-    f"output_{name}": (info.annotation, Field(None, alias=f"output.{name}", description=info.description))
-    for name, info in OutputRequest.model_fields.items()
+_STAGES = JobOptions.model_fields["stages"].description
+#: What a form holds otherwise than JSON: a list would be sent as several fields.
+_FLAT: dict[str, Any] = {
+    "stages": (Literal["restore,vocode", "restore", "vocode"], Field("restore,vocode", description=_STAGES)),
+    **{
+        f"output_{name}": (info.annotation, Field(None, alias=f"output.{name}", description=info.description))
+        for name, info in OutputRequest.model_fields.items()
+    },
 }
 SubmitForm = create_model(
     "SubmitForm",
@@ -56,7 +60,7 @@ SubmitForm = create_model(
         JobOptions | None,
         Field(None, description="All options as one JSON object, instead of or beside single fields."),
     ),
-    **_FLAT_OUTPUT,
+    **_FLAT,
 )
 SubmitForm.__doc__ = "A recording and its options; an option may be given once."
 
@@ -136,7 +140,7 @@ _DOWN = _problem("`queue_unavailable`, `storage_unavailable`: try again.", "Retr
 _UNCHANGED = {"description": "Nothing has changed.", **_headers("ETag")}
 _AUDIO = {
     media_type: {"schema": {"type": "string", "format": "binary"}}
-    for media_type in [*(form.media_type for form in FORMATS.values()), "application/octet-stream"]
+    for media_type in [*(form.media_type for form in FORMATS.values()), "application/x-npy"]
 }
 _RESULT_HEADERS = ("ETag", "Content-Length", "Accept-Ranges", "Content-Disposition")
 

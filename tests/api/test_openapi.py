@@ -7,6 +7,7 @@ import re
 import pytest
 
 from api.errors import RequestError
+from shared.formats import FORMATS
 from tests.api.conftest import Api
 
 METHODS = {"get", "post", "put", "delete", "head", "patch"}
@@ -129,9 +130,17 @@ def test_a_job_is_sent_as_a_form_or_as_json(document):
     assert form["properties"]["file"]["format"] == "binary"
     assert {"stages", "mode", "seed", "priority", "samples", "metadata", "output", "options"} <= set(form["properties"])
     assert {"output.format", "output.sample_rate"} <= set(form["properties"])
+    assert form["properties"]["stages"]["enum"] == ["restore,vocode", "restore", "vocode"]  # a list would come twice
     body = resolve(document, content["application/json"]["schema"])
     assert body["required"] == ["input"]
     assert "key" in resolve(document, body["properties"]["input"])["properties"]
+
+
+def test_a_result_is_of_any_output_format_or_a_mel(document):
+    types = {form.media_type for form in FORMATS.values()} | {"application/x-npy"}
+    for method in ("get", "head"):
+        responses = document["paths"]["/v1/jobs/{job_id}/result"][method]["responses"]
+        assert set(responses["200"]["content"]) == set(responses["206"]["content"]) == types
 
 
 def test_a_form_of_what_the_document_suggests_is_a_job(api: Api, document):
