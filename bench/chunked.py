@@ -35,7 +35,7 @@ class ChunkedChain:
         self.windows = plan_windows(self.plan.frames, geometry)
 
     def restore(self, restorer: Restorer, *, off_grid: int = 0) -> Floats:
-        """Restore every window and join the mels, `[T, 128]`; *off_grid* starts windows so many frames early."""
+        """Restore every window and join the mels, `[T, 128]`; *off_grid* moves their starts by so many frames."""
         for window in self.windows:
             self._restore_window(restorer, _shifted(window, off_grid))
         return self.mel(0, self.plan.frames)
@@ -83,7 +83,11 @@ class ChunkedChain:
 
 
 def _shifted(window: Window, off_grid: int) -> Window:
-    return replace(window, seen_start=window.seen_start - off_grid) if window.seen_start >= off_grid else window
+    """Start a window inside the file earlier, or later where the file's beginning leaves no room before it."""
+    if window.index == 0:
+        return window
+    start = window.seen_start - off_grid if window.seen_start >= off_grid else window.seen_start + off_grid
+    return replace(window, seen_start=min(start, window.mel_start))
 
 
 def _plan(samples: int, geometry: Geometry) -> Plan:
