@@ -10,7 +10,7 @@ import torch
 from shared.settings import Settings
 from worker.engine.engine import Engine
 from worker.models.hub import WeightsSource
-from worker.models.interface import Restorer, Vocoder
+from worker.models.interface import Vocoder
 from worker.models.registry import load_restorer, load_vocoder, resolve_device
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
         allow_other=settings.weights_unverified,
     )
     engine = Engine(
-        restorer=_restorer(settings, weights, device) if "restore" in stages else None,
+        restorer=load_restorer(settings.restorer, weights=weights, device=device) if "restore" in stages else None,
         vocoder=_vocoder(settings, weights, device) if "vocode" in stages else None,
         device=device,
         max_batch_size=settings.max_batch_size,
@@ -41,10 +41,6 @@ def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
         if stage in stages:
             log.info("model loaded", stage=stage, model=engine.model_label(stage), device=device, pid=os.getpid())
     return engine
-
-
-def _restorer(settings: Settings, weights: WeightsSource, device: str) -> Restorer:
-    return load_restorer(settings.restorer, weights=weights, device=device)
 
 
 def _vocoder(settings: Settings, weights: WeightsSource, device: str) -> Vocoder:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from worker.models.constants import frame_count
+from worker.models.constants import SAMPLE_RATE, frame_count
 from worker.models.denoiser import build_denoiser, from_log, to_log
 from worker.models.errors import InputError
 from worker.models.folding import fold_denoiser, fold_unet, share_tensors
@@ -13,7 +13,7 @@ from worker.models.frontend import MelFrontEnd, build_front_end, centre_pad
 from worker.models.interface import RestoreCondition
 from worker.models.mode2 import in_training_manner
 from worker.models.unet import UNet
-from worker.models.validate import check_audio, check_conditions, check_padded
+from worker.models.validate import check_audio, check_conditions, check_padded, check_sample_rate
 
 
 class RestorerNetwork(nn.Module):
@@ -90,11 +90,12 @@ class VoiceFixerRestorer:
         return self._restore_mel(self.front_end(padded.to(self.device)), conditions)
 
     @torch.inference_mode()
-    def forward(self, audio: Tensor, *, mode: int = 0, seed: int = 0) -> Tensor:
+    def forward(self, audio: Tensor, *, sample_rate: int = SAMPLE_RATE, mode: int = 0, seed: int = 0) -> Tensor:
         """Restore whole files `[B, 1, N]` to linear mels `[B, 1, N//441 + 1, 128]`, in mode 0 or 2.
 
         Raises `InputError`, also for mode 1: its band limit is applied to the samples before they come here.
         """
+        check_sample_rate(sample_rate)
         check_audio(audio)
         conditions = [RestoreCondition(mode=mode, seed=seed)] * audio.shape[0]
         check_conditions(conditions, audio.shape[0])

@@ -43,6 +43,11 @@ def test_mode_1_is_mode_0_on_samples_that_were_band_limited_before(restorer, aud
         restorer.forward(audio, mode=1)
 
 
+def test_audio_of_another_rate_is_refused_before_anything_is_computed(restorer, audio):
+    with pytest.raises(InputError, match="48000 Hz; resample first"):
+        restorer.forward(audio, sample_rate=48_000)
+
+
 def test_items_of_a_batch_do_not_touch_each_other(restorer, audio, plain):
     pair = torch.cat((audio, audio.flip(2)))
     assert snr_db(plain, restorer.forward(pair)[:1]) > 110
