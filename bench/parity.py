@@ -66,8 +66,8 @@ def compare(signal: Signal, reference: Stages, restorer: VoiceFixerRestorer, voc
     restored = restorer.forward(audio, mode=signal.mode, seed=signal.seed)
     snr = {
         "mel": snr_db(reference.mel, restorer.front_end(centre_pad(audio[:, 0]))),
-        "denoiser": snr_db(reference.clean, restorer.network.denoise(given["mel"])),
-        "unet": snr_db(reference.residual, restorer.network.refine(given["mel"], given["clean"])),
+        "denoiser": snr_db(reference.clean, restorer.runner.denoise(given["mel"])),
+        "unet": snr_db(reference.residual, restorer.runner.refine(given["mel"], given["clean"])),
         "vocoder": snr_db(reference.audio, vocoder.forward(given["restored"], samples).flatten()),
         "chain": snr_db(reference.audio, vocoder.forward(restored, samples).flatten()),
     }

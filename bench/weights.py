@@ -21,7 +21,7 @@ from worker.models.constants import SAMPLE_RATE, WINDOW
 from worker.models.files import FILES, RESTORER_FILE, VOCODER_FILE
 from worker.models.frontend import AnalyticSTFT, MelFrontEnd, analytic_kernels, centre_pad, mel_triangles
 from worker.models.layout import VOCODER_IN_RESTORER, restorer_layout
-from worker.models.restorer import RestorerNetwork
+from worker.models.networks import RestorerNetwork
 from worker.models.tfgan import TFGAN, ResidualStack
 from worker.models.unet import ResidualBlock
 from worker.models.vocoder import VoiceFixerVocoder

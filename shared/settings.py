@@ -18,6 +18,8 @@ PREFIX = "VFQ_"
 NOT_SETTINGS = ("VFQ_SERVER",)
 
 RestorerType = Literal["VoiceFixerRestorer", "SpectralGateRestorer"]
+BackendName = Literal["auto", "torch", "numba", "openvino", "cuda"]
+Precision = Literal["fp32", "bf16", "fp16"]
 VocoderType = Literal["VoiceFixerVocoder", "GriffinLimVocoder"]
 
 
@@ -82,6 +84,8 @@ class Settings(BaseSettings):
     weights_unverified: bool = Field(False, description="Load weights whose md5 is not the published one.")
     griffin_lim_iterations: int = Field(32, ge=1, le=100, description="Iterations of GriffinLimVocoder.")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
+    backend: BackendName = Field("auto", description="Library that runs the networks; auto takes the fastest here.")
+    precision: Precision = Field("fp32", description="What the networks compute in: fp32 (equal output), bf16, fp16.")
     threads: int = Field(0, ge=0, description="Threads of the networks on a CPU; 0 leaves the choice to torch.")
     max_batch_size: int = Field(1, ge=1, description="Most windows of one length in one pass.")
     max_wait_ms: float = Field(5.0, ge=0, description="Longest wait for a batch to fill.")

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,8 @@ from worker.tasks import register
 if TYPE_CHECKING:
     from worker.engine import Engine
 
+    Load = Callable[[Settings, Collection[str]], Engine]
+
 log = structlog.get_logger()
 
 _BEAT_SECONDS = 3.0
@@ -35,11 +37,11 @@ _PRESENCE_SECONDS = 15.0
 _HUNG = 70
 
 
-def run_worker(settings: Settings, stages: Collection[str]) -> None:
+def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None = None) -> None:
     """Serve *stages* until SIGTERM or Ctrl-C, which finish what is in hand.
 
     Models are loaded in this process before it takes work: a pool of threads shares them, and loading before a
-    fork would hang every task.
+    fork would hang every task. *load* makes the engine; by default the one that the settings name.
 
     Raises:
         ModelError: if weights are missing or wrong.
@@ -55,7 +57,7 @@ def run_worker(settings: Settings, stages: Collection[str]) -> None:
     records.ping()
     store = open_store(settings)
     store.check()
-    engine = _engine(settings, stages)
+    engine = _engine(settings, stages, load)
     app = celery_app(settings)
     kinds = [kind for stage in stages for kind in STAGES[stage]]
     register(app, Context(settings, records, store, Dispatcher(app), engine), kinds)
@@ -84,12 +86,12 @@ def _keep_logging(**_: object) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _engine(settings: Settings, stages: Collection[str]) -> Engine | None:
+def _engine(settings: Settings, stages: Collection[str], load: Load | None) -> Engine | None:
     if not set(stages) & {"restore", "vocode"}:
         return None
     from worker.engine.load import load_engine  # torch: an audio worker starts sooner and smaller without it
 
-    return load_engine(settings, stages)
+    return (load or load_engine)(settings, stages)
 
 
 def _concurrency(settings: Settings, stages: Collection[str]) -> int:

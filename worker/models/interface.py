@@ -1,12 +1,24 @@
-"""What the engine may ask of a model: a restorer makes a clean mel of samples, a vocoder samples of a mel."""
+"""What the engine may ask of a model, and a model of the backend that runs its networks.
 
-from collections.abc import Hashable, Sequence
+A restorer makes a clean mel of samples, a vocoder samples of a mel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from worker.models.networks import RestorerNetwork
+    from worker.models.tfgan import TFGAN
+
+Precision = Literal["fp32", "bf16", "fp16"]
+"""What the networks compute in; what enters and leaves them is float32."""
 
 
 @dataclass(frozen=True)
@@ -68,4 +80,44 @@ class Vocoder(Protocol):
         what belongs to the file's end (tail frames, trim) is done where the window reaches it.
         Raises `InputError`.
         """
+        ...
+
+
+class RestorerRunner(Protocol):
+    """The restorer's two networks, ready to run."""
+
+    def denoise(self, mel: torch.Tensor) -> torch.Tensor:
+        """Linear mel `[B, 1, T, 128]` → masked linear mel."""
+        ...
+
+    def refine(self, mel: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+        """Noisy and masked linear mel `[B, 1, T, 128]` → what is to be added to the log10 of the latter."""
+        ...
+
+
+class VocoderRunner(Protocol):
+    """The vocoder's network, ready to run."""
+
+    def __call__(self, condition: torch.Tensor, wanted: tuple[int, int]) -> torch.Tensor:
+        """Normalised mel `[B, 128, L]` → the wanted ones of its 441·L samples, `[B, stop − start]`."""
+        ...
+
+
+class Backend(Protocol):
+    """A way to run the networks: a library, a device and a precision.
+
+    Tensors enter and leave on `device` as float32. A runner may take over the network's tensors: who hands a network
+    over does not use it again, unless it says that it will.
+    """
+
+    name: str
+    precision: Precision
+    device: torch.device
+
+    def run_restorer(self, network: RestorerNetwork, weights: Mapping[str, str]) -> RestorerRunner:
+        """Prepare a folded network; `weights` are the hashes of the files that it came from."""
+        ...
+
+    def run_vocoder(self, network: TFGAN, weights: Mapping[str, str]) -> VocoderRunner:
+        """Prepare a folded network; `weights` are the hashes of the files that it came from."""
         ...

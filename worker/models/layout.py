@@ -9,7 +9,7 @@ from torch import Tensor
 
 from worker.models.constants import N_BINS, N_MELS, WINDOW
 from worker.models.files import VOCODER_FILE
-from worker.models.restorer import blank_network
+from worker.models.networks import blank_network
 from worker.models.tfgan import CHANNELS, FACTORS, TFGAN
 
 VOCODER_IN_RESTORER = "vocoder.model."

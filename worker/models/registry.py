@@ -9,7 +9,8 @@ from worker.models.checkpoints import Checkpoint, read_checkpoint, vocoder_tenso
 from worker.models.errors import DeviceUnavailableError, UnknownModelTypeError
 from worker.models.files import RESTORER_FILE, VOCODER_FILE
 from worker.models.hub import WeightsSource, obtain
-from worker.models.interface import Restorer, Vocoder
+from worker.models.interface import Backend, Restorer, Vocoder
+from worker.models.plain import PlainBackend
 
 RESTORERS = {
     "VoiceFixerRestorer": "worker.models.restorer",
@@ -22,34 +23,34 @@ VOCODERS = {
 WEIGHT_FREE = frozenset({"SpectralGateRestorer", "GriffinLimVocoder"})
 
 
-def load_restorer(model_type: str, *, weights: WeightsSource, device: str = "cpu") -> Restorer:
+def load_restorer(model_type: str, *, weights: WeightsSource, backend: Backend | None = None) -> Restorer:
     """Load a restorer ready for inference. Raises `ModelError`: unknown type, device, weights or checkpoint."""
     kind = _kind(model_type, RESTORERS)
-    target = _prepare(device)
+    backend = backend or PlainBackend()
     if model_type in WEIGHT_FREE:
-        return cast(Restorer, kind(device=target))
+        return cast(Restorer, kind(device=str(backend.device)))
     place = obtain(weights, RESTORER_FILE)
     checkpoint = read_checkpoint(place.files[RESTORER_FILE], RESTORER_FILE, allow_other=weights.allow_other)
     hashes = {RESTORER_FILE: checkpoint.sha256}
-    return cast(Restorer, kind.from_tensors(checkpoint.tensors, device=target, weights=hashes))
+    return cast(Restorer, kind.from_tensors(checkpoint.tensors, backend=backend, weights=hashes))
 
 
-def load_vocoder(model_type: str, *, weights: WeightsSource, device: str = "cpu") -> Vocoder:
+def load_vocoder(model_type: str, *, weights: WeightsSource, backend: Backend | None = None) -> Vocoder:
     """Load a vocoder ready for inference; where `vf.ckpt` lies beside its file, its biases come from there.
 
     Raises `ModelError`: unknown type, device, weights or checkpoint.
     """
     kind = _kind(model_type, VOCODERS)
-    target = _prepare(device)
+    backend = backend or PlainBackend()
     if model_type in WEIGHT_FREE:
-        return cast(Vocoder, kind(device=target))
+        return cast(Vocoder, kind(device=str(backend.device)))
     place = obtain(weights, VOCODER_FILE)
     read: dict[str, Checkpoint] = {
         file: read_checkpoint(path, file, allow_other=weights.allow_other) for file, path in place.files.items()
     }
     tensors = vocoder_tensors(read[VOCODER_FILE], read.get(RESTORER_FILE))
     hashes = {file: checkpoint.sha256 for file, checkpoint in sorted(read.items())}
-    return cast(Vocoder, kind.from_tensors(tensors, device=target, weights=hashes))
+    return cast(Vocoder, kind.from_tensors(tensors, backend=backend, weights=hashes))
 
 
 def resolve_device(device: str) -> str:
@@ -65,15 +66,6 @@ def resolve_device(device: str) -> str:
     if int(index or 0) >= count:
         raise DeviceUnavailableError(f"Device {device!r} is not here: torch sees {count} CUDA devices.")
     return device
-
-
-def _prepare(device: str) -> str:
-    """Resolve a device and keep fp32 what it says: by default cuDNN convolves in TF32, with 10 bits of mantissa."""
-    target = resolve_device(device)
-    if target.startswith("cuda"):
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
-    return target
 
 
 def _kind(model_type: str, known: dict[str, str]) -> Any:

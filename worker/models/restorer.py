@@ -3,66 +3,54 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from worker.models.constants import SAMPLE_RATE, frame_count
-from worker.models.denoiser import build_denoiser, from_log, to_log
+from worker.models.denoiser import from_log, to_log
 from worker.models.errors import InputError
-from worker.models.folding import fold_denoiser, fold_unet, share_tensors
+from worker.models.folding import share_tensors
 from worker.models.frontend import MelFrontEnd, build_front_end, centre_pad
-from worker.models.interface import RestoreCondition
+from worker.models.interface import Backend, RestoreCondition
 from worker.models.mode2 import in_training_manner
-from worker.models.unet import UNet
+from worker.models.networks import RestorerNetwork, blank_network, folded
+from worker.models.plain import PlainBackend
 from worker.models.validate import check_audio, check_conditions, check_padded, check_sample_rate
 
 
-class RestorerNetwork(nn.Module):
-    """Denoiser and UNet, with the checkpoint's names below `generator.`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.denoiser = build_denoiser()
-        self.unet = UNet()
-
-    def denoise(self, mel: Tensor) -> Tensor:
-        """Linear mel `[B, 1, T, 128]` → masked linear mel."""
-        mask: Tensor = self.denoiser(mel)
-        return mask * mel
-
-    def refine(self, mel: Tensor, clean: Tensor) -> Tensor:
-        """Noisy and masked linear mel → what the UNet adds to the log10 of the latter."""
-        residual: Tensor = self.unet(torch.cat((to_log(mel), to_log(clean)), dim=1))
-        return residual
-
-    def forward(self, mel: Tensor) -> Tensor:
-        """Linear mel `[B, 1, T, 128]` → restored linear mel of the same shape."""
-        clean = self.denoise(mel)
-        return from_log(self.refine(mel, clean) + to_log(clean))
-
-
 class VoiceFixerRestorer:
-    """The restorer, ready for inference on one device."""
+    """The restorer, ready for inference on its backend."""
 
     model_type = "VoiceFixerRestorer"
 
     def __init__(
-        self, front_end: MelFrontEnd, network: RestorerNetwork, *, weights: Mapping[str, str] | None = None
+        self,
+        front_end: MelFrontEnd,
+        network: RestorerNetwork,
+        *,
+        backend: Backend | None = None,
+        weights: Mapping[str, str] | None = None,
     ) -> None:
-        """Take an unfolded network whose tensors lie on the device to be used."""
+        """Take an unfolded network whose tensors lie on the backend's device (default: plain, where they are)."""
         self.weights = dict(weights or {})
+        self.backend = backend or PlainBackend(next(network.parameters()).device)
         self.front_end = front_end.eval()
         self.unfolded = network.eval()
-        self.network = folded(network)
+        self.runner = self.backend.run_restorer(folded(network), self.weights)
         self._drawn: tuple[RestorerNetwork, torch.Generator] | None = None
 
     @classmethod
     def from_tensors(
-        cls, tensors: Mapping[str, Tensor], *, device: str = "cpu", weights: Mapping[str, str] | None = None
+        cls,
+        tensors: Mapping[str, Tensor],
+        *,
+        backend: Backend | None = None,
+        weights: Mapping[str, str] | None = None,
     ) -> "VoiceFixerRestorer":
-        """Build from the tensors of a strictly checked `vf.ckpt`; they are copied to the device."""
+        """Build from the tensors of a strictly checked `vf.ckpt`; they are copied to the backend's device."""
+        backend = backend or PlainBackend()
         prefix = "generator."
         own = {
-            key.removeprefix(prefix): tensor.to(device, copy=True)
+            key.removeprefix(prefix): tensor.to(backend.device, copy=True)
             for key, tensor in tensors.items()
             if key.startswith(prefix)
         }
@@ -73,12 +61,13 @@ class VoiceFixerRestorer:
             imag=tensors["f_helper.stft.conv_imag.weight"].clone(),
             triangles=tensors["mel.fb"].clone(),
         )
-        return cls(front_end.to(device), network.requires_grad_(False), weights=weights)
+        front_end = front_end.to(backend.device)
+        return cls(front_end, network.requires_grad_(False), backend=backend, weights=weights)
 
     @property
     def device(self) -> torch.device:
         """Where the tensors are."""
-        return next(self.network.parameters()).device
+        return self.backend.device
 
     @torch.inference_mode()
     def restore(self, padded: Tensor, conditions: Sequence[RestoreCondition]) -> Tensor:
@@ -109,10 +98,14 @@ class VoiceFixerRestorer:
         plain = [item for item, condition in enumerate(conditions) if condition.mode != 2]
         restored = torch.empty_like(mel)
         if plain:
-            restored[plain] = self.network(mel[plain])
+            restored[plain] = self._restore_plain(mel[plain])
         for item in drawn:
             restored[item : item + 1] = self._draw(mel[item : item + 1], conditions[item].seed)
         return restored
+
+    def _restore_plain(self, mel: Tensor) -> Tensor:
+        clean = self.runner.denoise(mel)
+        return from_log(self.runner.refine(mel, clean) + to_log(clean))
 
     def _draw(self, mel: Tensor, seed: int) -> Tensor:
         if self._drawn is None:
@@ -122,17 +115,3 @@ class VoiceFixerRestorer:
         generator.manual_seed(seed)
         restored: Tensor = network(mel)
         return restored
-
-
-def blank_network() -> RestorerNetwork:
-    """A network without storage, for tensors to be assigned to."""
-    with torch.device("meta"):
-        return RestorerNetwork()
-
-
-def folded(network: RestorerNetwork) -> RestorerNetwork:
-    """The same function in fewer steps; shares with `network` every tensor that folding leaves as it is."""
-    twin = share_tensors(network, blank_network())
-    fold_denoiser(twin.denoiser)
-    fold_unet(twin.unet)
-    return twin

@@ -9,7 +9,8 @@ from torch.nn import functional
 from worker.models.constants import HOP, N_MELS
 from worker.models.errors import InputError
 from worker.models.folding import fold_weight_norm
-from worker.models.interface import MelSpan
+from worker.models.interface import Backend, MelSpan
+from worker.models.plain import PlainBackend
 from worker.models.tfgan import TFGAN
 from worker.models.validate import check_mel, check_span, check_spans
 
@@ -24,32 +25,40 @@ SILENCE = -4.0
 
 
 class VoiceFixerVocoder:
-    """The vocoder, ready for inference on one device."""
+    """The vocoder, ready for inference on its backend."""
 
     model_type = "VoiceFixerVocoder"
 
-    def __init__(self, network: TFGAN, *, weights: Mapping[str, str] | None = None) -> None:
-        """Take a network whose tensors lie on the device to be used."""
+    def __init__(
+        self, network: TFGAN, *, backend: Backend | None = None, weights: Mapping[str, str] | None = None
+    ) -> None:
+        """Take a network whose tensors lie on the backend's device (default: plain, where they are)."""
         self.weights = dict(weights or {})
-        self.network = network.eval()
+        self.backend = backend or PlainBackend(next(network.parameters()).device)
+        self.runner = self.backend.run_vocoder(network.eval(), self.weights)
         self._bin_weights = mel_weights().to(self.device)
 
     @classmethod
     def from_tensors(
-        cls, tensors: Mapping[str, Tensor], *, device: str = "cpu", weights: Mapping[str, str] | None = None
+        cls,
+        tensors: Mapping[str, Tensor],
+        *,
+        backend: Backend | None = None,
+        weights: Mapping[str, str] | None = None,
     ) -> "VoiceFixerVocoder":
-        """Build from the tensors of a strictly checked vocoder file; they are copied to the device."""
+        """Build from the tensors of a strictly checked vocoder file; they are copied to the backend's device."""
+        backend = backend or PlainBackend()
         live = {key: tensor for key, tensor in tensors.items() if ".skip_conv." not in key}
-        folded = {key: tensor.to(device, copy=True) for key, tensor in fold_weight_norm(live).items()}
+        folded = {key: tensor.to(backend.device, copy=True) for key, tensor in fold_weight_norm(live).items()}
         with torch.device("meta"):
             network = TFGAN()
         network.load_state_dict(folded, assign=True)
-        return cls(network.requires_grad_(False), weights=weights)
+        return cls(network.requires_grad_(False), backend=backend, weights=weights)
 
     @property
     def device(self) -> torch.device:
         """Where the tensors are."""
-        return next(self.network.parameters()).device
+        return self.backend.device
 
     def shape_key(self, frames: int, span: MelSpan) -> Hashable:
         """Windows of equal frames, tail frames and wanted samples share a batch, wherever their files end."""
@@ -73,7 +82,7 @@ class VoiceFixerVocoder:
         wanted = min(starts), max(starts) + length
         if wanted[0] < 0 or wanted[1] > HOP * condition.shape[2]:
             raise InputError("A mel window does not hold the frames of the samples that are wanted of it.")
-        audio: Tensor = self.network(condition, wanted)
+        audio = self.runner(condition, wanted)
         rows = [audio[item, start - wanted[0] :][:length] for item, start in enumerate(starts)]
         return torch.stack(rows)
 

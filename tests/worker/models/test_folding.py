@@ -12,9 +12,9 @@ def mel(restorer):
 
 @torch.inference_mode()
 def test_the_folded_restorer_computes_what_the_unfolded_one_does(restorer, mel):
-    assert snr_db(restorer.unfolded.denoise(mel), restorer.network.denoise(mel)) > 110
+    assert snr_db(restorer.unfolded.denoise(mel), restorer.runner.denoise(mel)) > 110
     clean = restorer.unfolded.denoise(mel)
-    assert snr_db(restorer.unfolded.refine(mel, clean), restorer.network.refine(mel, clean)) > 110
+    assert snr_db(restorer.unfolded.refine(mel, clean), restorer.runner.refine(mel, clean)) > 110
 
 
 def norms(network):
@@ -23,12 +23,12 @@ def norms(network):
 
 def test_folding_leaves_only_the_norms_that_precede_an_activation(restorer):
     # Of 58 residual blocks (4 + 4 in each of 6 levels, 2 alone) the second norm goes; of the denoiser's 6, five go.
-    assert (norms(restorer.unfolded.denoiser), norms(restorer.network.denoiser)) == (6, 1)
-    assert norms(restorer.unfolded.unet) - norms(restorer.network.unet) == 50
+    assert (norms(restorer.unfolded.denoiser), norms(restorer.runner.denoiser)) == (6, 1)
+    assert norms(restorer.unfolded.unet) - norms(restorer.runner.unet) == 50
 
 
 def test_what_folding_leaves_alone_is_shared(restorer):
-    folded, unfolded = restorer.network.state_dict(), restorer.unfolded.state_dict()
+    folded, unfolded = restorer.runner.state_dict(), restorer.unfolded.state_dict()
     same = [key for key in folded if key in unfolded and folded[key].data_ptr() == unfolded[key].data_ptr()]
     assert "unet.encoder_block1.conv_block1.conv2.weight" in same
     assert "denoiser.7.gru.weight_hh_l0" in same

@@ -9,6 +9,7 @@ from worker.models.errors import InputError
 from worker.models.files import RESTORER_FILE
 from worker.models.frontend import centre_pad
 from worker.models.interface import RestoreCondition
+from worker.models.plain import PlainBackend
 from worker.models.restorer import VoiceFixerRestorer
 
 
@@ -75,10 +76,10 @@ def test_mode_2_depends_on_its_seed_alone(restorer, audio, plain):
 
 def test_mode_2_leaves_the_loaded_weights_and_mode_0_as_they_were(restorer, audio, plain):
     before = {key: tensor.clone() for key, tensor in restorer.unfolded.state_dict().items()}
-    folded = {key: tensor.clone() for key, tensor in restorer.network.state_dict().items()}
+    folded = {key: tensor.clone() for key, tensor in restorer.runner.state_dict().items()}
     restorer.forward(audio, mode=2, seed=1)
     assert all(torch.equal(tensor, before[key]) for key, tensor in restorer.unfolded.state_dict().items())
-    assert all(torch.equal(tensor, folded[key]) for key, tensor in restorer.network.state_dict().items())
+    assert all(torch.equal(tensor, folded[key]) for key, tensor in restorer.runner.state_dict().items())
     assert torch.equal(restorer.forward(audio), plain)
 
 
@@ -110,7 +111,7 @@ def test_nothing_of_a_result_can_be_trained(plain):
 def test_every_tensor_follows_the_model_to_its_device(random_weights, audio):
     """The meta device computes shapes alone and, like a GPU, refuses what was left on the CPU."""
     tensors = read_checkpoint(random_weights / RESTORER_FILE, RESTORER_FILE, allow_other=True).tensors
-    restorer = VoiceFixerRestorer.from_tensors(tensors, device="meta")
+    restorer = VoiceFixerRestorer.from_tensors(tensors, backend=PlainBackend("meta"))
     for mode in (0, 2):
         mel = restorer.forward(audio, mode=mode)
         assert (mel.device.type, mel.shape) == ("meta", (1, 1, frame_count(audio.shape[2]), 128))

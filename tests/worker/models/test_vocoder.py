@@ -11,6 +11,7 @@ from worker.models.errors import InputError
 from worker.models.files import VOCODER_FILE
 from worker.models.frontend import AnalyticSTFT, MelFrontEnd, centre_pad, mel_triangles
 from worker.models.interface import MelSpan
+from worker.models.plain import PlainBackend
 from worker.models.tfgan import FACTORS, plan_ranges
 from worker.models.vocoder import HALO, VoiceFixerVocoder, first_sample
 
@@ -140,6 +141,6 @@ def test_a_span_that_cannot_be_is_refused(vocoder, span, words):
 def test_every_tensor_follows_the_model_to_its_device(random_weights):
     """The meta device computes shapes alone and, like a GPU, refuses what was left on the CPU."""
     tensors = read_checkpoint(random_weights / VOCODER_FILE, VOCODER_FILE, allow_other=True).tensors
-    vocoder = VoiceFixerVocoder.from_tensors(tensors, device="meta")
+    vocoder = VoiceFixerVocoder.from_tensors(tensors, backend=PlainBackend("meta"))
     audio = vocoder.forward(torch.rand(1, 1, 30, 128))
     assert (audio.device.type, audio.shape) == ("meta", (1, 1, HOP * 29))

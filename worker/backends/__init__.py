@@ -1,0 +1,1 @@
+"""Ways to run the networks: libraries, devices, precisions, behind one interface."""
