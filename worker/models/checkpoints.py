@@ -1,11 +1,8 @@
 """Reads the two checkpoint files, strictly: what is not exactly the published layout is refused with its reasons."""
 
-import hashlib
 import logging
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -15,32 +12,27 @@ from worker.models.errors import (
     CheckpointError,
     CheckpointHashError,
     CheckpointMismatchError,
-    CheckpointUnreadableError,
 )
 from worker.models.files import FILES, PUBLISHED_MD5, RESTORER_FILE, VOCODER_FILE
 from worker.models.layout import VOCODER_IN_RESTORER, Spec, expected_layout
+from worker.models.weightsfile import WHERE_TO_GET, Digests, WeightsFile
 
 log = logging.getLogger(__name__)
 
-WHERE_TO_GET = "Get the published file with `voicefixer-queue weights pull`."
 HOW_TO_OVERRIDE = "To use other weights on purpose, allow unverified ones (VFQ_WEIGHTS_UNVERIFIED=true)."
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checked file: its tensors by key (backed by the file until they are copied) and its sha256."""
+    """A checked file: its tensors by key (backed by the file until they are copied) and its sha256.
+
+    `file` is still open, and can give the same tensors again when these are gone.
+    """
 
     path: Path
     tensors: Mapping[str, Tensor]
     sha256: str
-
-
-@dataclass(frozen=True)
-class Digests:
-    """Of a whole file, in hex."""
-
-    md5: str
-    sha256: str
+    file: WeightsFile
 
 
 @dataclass(frozen=True)
@@ -61,17 +53,19 @@ def read_checkpoint(path: Path, file: str, *, allow_other: bool = False) -> Chec
     thing, or more than tensors, `CheckpointUnreadableError`; and sound weights with another md5 than the
     published one `CheckpointHashError`, unless `allow_other`.
     """
-    table = _tensor_table(path)
+    opened = WeightsFile(path)
+    opened.start_hashing()
+    table = opened.table()
     _check_layout(path, file, table)
     tensors = {key: value for key, value in table.items() if isinstance(value, Tensor)}
-    digests = digest(path)
+    digests = opened.digests()
     if digests.md5 != PUBLISHED_MD5[file] and not allow_other:
         raise CheckpointHashError(
             str(path),
             f"the keys and shapes are right, but these are not the published weights: md5 {digests.md5} instead of "
             f"{PUBLISHED_MD5[file]}. {WHERE_TO_GET} {HOW_TO_OVERRIDE}",
         )
-    return Checkpoint(path, tensors, digests.sha256)
+    return Checkpoint(path, tensors, digests.sha256, opened)
 
 
 def vocoder_tensors(vocoder: Checkpoint, restorer: Checkpoint | None) -> dict[str, Tensor]:
@@ -100,22 +94,8 @@ def verify(folder: Path) -> list[Verdict]:
 
 
 def digest(path: Path) -> Digests:
-    """Md5 and sha256 of a file, kept while its size and time stay; raises `CheckpointUnreadableError`."""
-    try:
-        stat = path.stat()
-        return _digest(path, stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-@lru_cache(maxsize=8)
-def _digest(path: Path, size: int, modified: int) -> Digests:  # noqa: ARG001 - they tell one state of the file
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            md5.update(block)
-            sha256.update(block)
-    return Digests(md5.hexdigest(), sha256.hexdigest())
+    """Md5 and sha256 of a file; raises `CheckpointUnreadableError` and `CheckpointChangedError`."""
+    return WeightsFile(path).digests()
 
 
 def _verdict(path: Path, file: str) -> Verdict:
@@ -128,45 +108,6 @@ def _verdict(path: Path, file: str) -> Verdict:
         return Verdict(file, path, None, None, error)
     digests = digest(path)
     return Verdict(file, path, digests.md5, digests.sha256, error)
-
-
-def _tensor_table(path: Path) -> Mapping[str, object]:
-    """The innermost table: the published files keep it flat or under `generator`, training ones under `state_dict`."""
-    content = _load(path)
-    for wrapper in ("state_dict", "generator"):
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    if not isinstance(content, Mapping):
-        raise CheckpointUnreadableError(
-            str(path), f"holds a {type(content).__name__} and no table of tensors. {WHERE_TO_GET}"
-        )
-    return {str(key): value for key, value in content.items()}
-
-
-def _load(path: Path) -> object:
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    if size == 0:
-        raise CheckpointUnreadableError(str(path), f"is empty. {WHERE_TO_GET}")
-    try:
-        # Mapped, so that only what is used is read; files older than the zip format cannot be.
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except MemoryError:
-        raise
-    except Exception as error:  # torch raises nearly every kind of error on foreign bytes
-        log.debug("torch could not load %s", path, exc_info=error)
-        raise CheckpointUnreadableError(
-            str(path),
-            f"{size} bytes that are no whole checkpoint of tensors: truncated, of another kind, or holding code. "
-            f"{WHERE_TO_GET}",
-        ) from None
-
-
-def _unreadable(path: Path, error: OSError) -> CheckpointUnreadableError:
-    return CheckpointUnreadableError(str(path), f"cannot be read ({error.strerror}). {WHERE_TO_GET}")
 
 
 def _check_layout(path: Path, file: str, tensors: Mapping[str, object]) -> None:

@@ -81,6 +81,12 @@ class CheckpointHashError(CheckpointError):
     code = "checkpoint_not_published"
 
 
+class CheckpointChangedError(CheckpointError):
+    """A file that somebody wrote into while it was in use."""
+
+    code = "checkpoint_changed"
+
+
 def _first(text: str, keys: Sequence[str], count: int = 3) -> str:
     shown = ", ".join(keys[:count])
     more = f" and {len(keys) - count} more" if len(keys) > count else ""

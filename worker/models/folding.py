@@ -17,10 +17,22 @@ from worker.models.unet import ResidualBlock
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def share_tensors(network: nn.Module, blank: Network) -> Network:
-    """Give `blank`, built like `network` on the meta device, the very tensors of `network`."""
-    blank.load_state_dict(network.state_dict(), assign=True)
+def with_tensors(blank: Network, tensors: Mapping[str, Tensor]) -> Network:
+    """Give `blank`, built on the meta device, these very tensors."""
+    blank.load_state_dict(tensors, assign=True)
     return blank.eval().requires_grad_(False)
+
+
+def copy_tensors(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """The tensors in memory of their own on the device, whatever they were backed by."""
+    return {key: tensor.to(device, copy=True) for key, tensor in tensors.items()}
+
+
+def own_tensors(network: Network, device: torch.device, *, foreign: Mapping[str, Tensor]) -> Network:
+    """Bring a network to the device, and copy what it still holds of the foreign tensors (a mapped file's)."""
+    borrowed = {tensor.data_ptr() for tensor in foreign.values()}
+    own = {key: tensor.to(device, copy=tensor.data_ptr() in borrowed) for key, tensor in network.state_dict().items()}
+    return with_tensors(network, own)
 
 
 def fold_denoiser(denoiser: nn.Sequential) -> None:

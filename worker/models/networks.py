@@ -1,10 +1,12 @@
 """The restorer's network: denoiser, then UNet, under the checkpoint's names; and its folded twin."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from worker.models.denoiser import build_denoiser, from_log, to_log
-from worker.models.folding import fold_denoiser, fold_unet, share_tensors
+from worker.models.folding import fold_denoiser, fold_unet, own_tensors, with_tensors
 from worker.models.unet import UNet
 
 
@@ -38,9 +40,9 @@ def blank_network() -> RestorerNetwork:
         return RestorerNetwork()
 
 
-def folded(network: RestorerNetwork) -> RestorerNetwork:
-    """The same function in fewer steps; shares with `network` every tensor that folding leaves as it is."""
-    twin = share_tensors(network, blank_network())
-    fold_denoiser(twin.denoiser)
-    fold_unet(twin.unet)
-    return twin
+def folded(tensors: Mapping[str, Tensor], device: torch.device) -> RestorerNetwork:
+    """The network of these tensors on the device, in fewer steps; it holds none of them when it is done."""
+    network = with_tensors(blank_network(), tensors)
+    fold_denoiser(network.denoiser)
+    fold_unet(network.unet)
+    return own_tensors(network, device, foreign=tensors)

@@ -32,7 +32,10 @@ def load_restorer(model_type: str, *, weights: WeightsSource, backend: Backend |
     place = obtain(weights, RESTORER_FILE)
     checkpoint = read_checkpoint(place.files[RESTORER_FILE], RESTORER_FILE, allow_other=weights.allow_other)
     hashes = {RESTORER_FILE: checkpoint.sha256}
-    return cast(Restorer, kind.from_tensors(checkpoint.tensors, backend=backend, weights=hashes))
+    return cast(
+        Restorer,
+        kind.from_tensors(checkpoint.tensors, again=checkpoint.file.tensors, backend=backend, weights=hashes),
+    )
 
 
 def load_vocoder(model_type: str, *, weights: WeightsSource, backend: Backend | None = None) -> Vocoder:

@@ -1,6 +1,7 @@
 """VoiceFixer's analysis module: degraded samples → clean mel (arXiv:2109.13731)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -8,13 +9,16 @@ from torch import Tensor
 from worker.models.constants import SAMPLE_RATE, frame_count
 from worker.models.denoiser import from_log, to_log
 from worker.models.errors import InputError
-from worker.models.folding import share_tensors
+from worker.models.folding import copy_tensors, with_tensors
 from worker.models.frontend import MelFrontEnd, build_front_end, centre_pad
 from worker.models.interface import Backend, RestoreCondition
 from worker.models.mode2 import in_training_manner
 from worker.models.networks import RestorerNetwork, blank_network, folded
 from worker.models.plain import PlainBackend
 from worker.models.validate import check_audio, check_conditions, check_padded, check_sample_rate
+
+Tensors = Mapping[str, Tensor]
+_PREFIX = "generator."
 
 
 class VoiceFixerRestorer:
@@ -25,44 +29,51 @@ class VoiceFixerRestorer:
     def __init__(
         self,
         front_end: MelFrontEnd,
-        network: RestorerNetwork,
+        tensors: Tensors,
         *,
+        originals: Callable[[], Tensors] | None = None,
         backend: Backend | None = None,
         weights: Mapping[str, str] | None = None,
     ) -> None:
-        """Take an unfolded network whose tensors lie on the backend's device (default: plain, where they are)."""
+        """Take the network's tensors under its own names; they are copied to the backend's device.
+
+        `originals` gives them again when mode 2 is asked for first, so that nobody has to keep them until then.
+        """
         self.weights = dict(weights or {})
-        self.backend = backend or PlainBackend(next(network.parameters()).device)
-        self.front_end = front_end.eval()
-        self.unfolded = network.eval()
-        self.runner = self.backend.run_restorer(folded(network), self.weights)
+        self.backend = backend or PlainBackend()
+        self.front_end = front_end.to(self.backend.device).eval()
+        self.runner = self.backend.run_restorer(folded(tensors, self.backend.device), self.weights)
+        self._originals = originals or (lambda: tensors)
         self._drawn: tuple[RestorerNetwork, torch.Generator] | None = None
 
     @classmethod
     def from_tensors(
         cls,
-        tensors: Mapping[str, Tensor],
+        tensors: Tensors,
         *,
+        again: Callable[[], Tensors] | None = None,
         backend: Backend | None = None,
         weights: Mapping[str, str] | None = None,
     ) -> "VoiceFixerRestorer":
-        """Build from the tensors of a strictly checked `vf.ckpt`; they are copied to the backend's device."""
-        backend = backend or PlainBackend()
-        prefix = "generator."
-        own = {
-            key.removeprefix(prefix): tensor.to(backend.device, copy=True)
-            for key, tensor in tensors.items()
-            if key.startswith(prefix)
-        }
-        network = blank_network()
-        network.load_state_dict(own, assign=True)
+        """Build from the tensors of a strictly checked `vf.ckpt`, which are copied to the backend's device.
+
+        `again` gives the file's tensors once more, for mode 2; without it, those given here are kept.
+        """
         front_end = build_front_end(
-            real=tensors["f_helper.stft.conv_real.weight"].clone(),
-            imag=tensors["f_helper.stft.conv_imag.weight"].clone(),
-            triangles=tensors["mel.fb"].clone(),
+            real=tensors["f_helper.stft.conv_real.weight"],
+            imag=tensors["f_helper.stft.conv_imag.weight"],
+            triangles=tensors["mel.fb"],
         )
-        front_end = front_end.to(backend.device)
-        return cls(front_end, network.requires_grad_(False), backend=backend, weights=weights)
+        originals = None if again is None else lambda: _own(again())
+        return cls(front_end, _own(tensors), originals=originals, backend=backend, weights=weights)
+
+    @cached_property
+    def unfolded(self) -> RestorerNetwork:
+        """The network as trained, which mode 2 runs; made when it is asked for first.
+
+        Raises `CheckpointChangedError`: its file was written into since the model was loaded.
+        """
+        return with_tensors(blank_network(), copy_tensors(self._originals(), self.device))
 
     @property
     def device(self) -> torch.device:
@@ -109,9 +120,14 @@ class VoiceFixerRestorer:
 
     def _draw(self, mel: Tensor, seed: int) -> Tensor:
         if self._drawn is None:
-            twin = share_tensors(self.unfolded, blank_network())
+            twin = with_tensors(blank_network(), self.unfolded.state_dict())
             self._drawn = twin, in_training_manner(twin)
         network, generator = self._drawn
         generator.manual_seed(seed)
         restored: Tensor = network(mel)
         return restored
+
+
+def _own(tensors: Tensors) -> dict[str, Tensor]:
+    """What belongs to the network, under its own names."""
+    return {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items() if key.startswith(_PREFIX)}

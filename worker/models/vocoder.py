@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from worker.models.constants import HOP, N_MELS
 from worker.models.errors import InputError
-from worker.models.folding import fold_weight_norm
+from worker.models.folding import fold_weight_norm, own_tensors, with_tensors
 from worker.models.interface import Backend, MelSpan
 from worker.models.plain import PlainBackend
 from worker.models.tfgan import TFGAN
@@ -49,11 +49,10 @@ class VoiceFixerVocoder:
         """Build from the tensors of a strictly checked vocoder file; they are copied to the backend's device."""
         backend = backend or PlainBackend()
         live = {key: tensor for key, tensor in tensors.items() if ".skip_conv." not in key}
-        folded = {key: tensor.to(backend.device, copy=True) for key, tensor in fold_weight_norm(live).items()}
         with torch.device("meta"):
             network = TFGAN()
-        network.load_state_dict(folded, assign=True)
-        return cls(network.requires_grad_(False), backend=backend, weights=weights)
+        network = own_tensors(with_tensors(network, fold_weight_norm(live)), backend.device, foreign=live)
+        return cls(network, backend=backend, weights=weights)
 
     @property
     def device(self) -> torch.device:

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 
@@ -5,11 +7,13 @@ from bench.parity import snr_db
 from bench.signals import speech_like
 from worker.models.checkpoints import read_checkpoint
 from worker.models.constants import HOP, WINDOW, frame_count
-from worker.models.errors import InputError
+from worker.models.errors import CheckpointChangedError, InputError
 from worker.models.files import RESTORER_FILE
 from worker.models.frontend import centre_pad
+from worker.models.hub import WeightsSource
 from worker.models.interface import RestoreCondition
 from worker.models.plain import PlainBackend
+from worker.models.registry import load_restorer
 from worker.models.restorer import VoiceFixerRestorer
 
 
@@ -81,6 +85,27 @@ def test_mode_2_leaves_the_loaded_weights_and_mode_0_as_they_were(restorer, audi
     assert all(torch.equal(tensor, before[key]) for key, tensor in restorer.unfolded.state_dict().items())
     assert all(torch.equal(tensor, folded[key]) for key, tensor in restorer.runner.state_dict().items())
     assert torch.equal(restorer.forward(audio), plain)
+
+
+def test_mode_2_needs_the_file_of_the_weights_once_and_by_whatever_name(tmp_path, random_weights, restorer, audio):
+    path = tmp_path / RESTORER_FILE
+    path.symlink_to((random_weights / RESTORER_FILE).resolve())
+    source = WeightsSource(folder=tmp_path, repositories=(), allow_other=True)
+    loaded = load_restorer("VoiceFixerRestorer", weights=source)
+    path.unlink()
+    expected = restorer.forward(audio, mode=2, seed=3)
+    assert torch.equal(loaded.forward(audio, mode=2, seed=3), expected)
+
+
+def test_mode_2_refuses_weights_that_were_written_into_since(restorer, random_weights, audio, tmp_path):
+    path = tmp_path / RESTORER_FILE
+    shutil.copy(random_weights / RESTORER_FILE, path)
+    source = WeightsSource(folder=tmp_path, repositories=(), allow_other=True)
+    loaded = load_restorer("VoiceFixerRestorer", weights=source)
+    path.write_bytes(b"new weights, half written")
+    assert torch.equal(loaded.forward(audio), restorer.forward(audio))
+    with pytest.raises(CheckpointChangedError, match="Restart the worker"):
+        loaded.forward(audio, mode=2)
 
 
 def test_mode_2_shares_the_loaded_tensors(restorer, audio):
