@@ -19,7 +19,7 @@ NOT_SETTINGS = ("VFQ_SERVER",)
 
 RestorerType = Literal["VoiceFixerRestorer", "SpectralGateRestorer"]
 BackendName = Literal["auto", "torch", "numba", "openvino", "cuda"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 VocoderType = Literal["VoiceFixerVocoder", "GriffinLimVocoder"]
 
 

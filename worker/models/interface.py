@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from worker.models.networks import RestorerNetwork
     from worker.models.tfgan import TFGAN
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 """What the networks compute in; what enters and leaves them is float32."""
 
 
