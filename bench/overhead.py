@@ -14,8 +14,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -74,10 +72,12 @@ def _costless(asked: argparse.Namespace) -> tuple[bool, dict[str, object]]:
     rounds = asked.rounds or 3
     jobs = min(asked.jobs, 60) if asked.quick else asked.jobs
     lengths = asked.seconds or ([300.0] if asked.quick else [1800.0])
-    with tempfile.TemporaryDirectory(prefix="vfq-overhead-") as folder:
-        with service(Path(folder), workers=[COSTLESS_WORKER]) as running:
-            short = _short_jobs(running, jobs, asked.clients, rounds)
-            long = {seconds: _chunks(running, seconds, rounds) for seconds in lengths}
+    with (
+        tempfile.TemporaryDirectory(prefix="vfq-overhead-") as folder,
+        service(Path(folder), workers=[COSTLESS_WORKER]) as running,
+    ):
+        short = _short_jobs(running, jobs, asked.clients, rounds)
+        long = {seconds: _chunks(running, seconds, rounds) for seconds in lengths}
     _print_costless(short, long)
     good = short.median >= LEAST_JOBS and all(one.median >= LEAST_CHUNKS for one in long.values())
     return good, {

@@ -33,11 +33,6 @@ def work_prefix(job_id: str) -> str:
     return f"jobs/{job_id}/work/"
 
 
-def plan_key(job_id: str, attempt: int) -> str:
-    """How the recording was cut, as JSON."""
-    return f"{work_prefix(job_id)}plan.{attempt}"
-
-
 def pcm_key(job_id: str, attempt: int) -> str:
     """The recording at 44.1 kHz: float32, little-endian, channels interleaved."""
     return f"{work_prefix(job_id)}pcm.{attempt}"

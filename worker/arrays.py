@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -37,6 +38,7 @@ class ArrayHeader:
     offset: int
 
 
+@lru_cache(maxsize=256)
 def header_of(shape: tuple[int, ...]) -> bytes:
     """Make the header of a float32 array in C order."""
     buffer = io.BytesIO()
@@ -45,29 +47,56 @@ def header_of(shape: tuple[int, ...]) -> bytes:
 
 
 def put_array(store: ObjectStore, key: str, array: Floats) -> None:
-    """Write a float32 array."""
+    """Write a float32 array among a job's working objects, which can be made again: the disk is not waited for."""
     values = np.ascontiguousarray(array, dtype="<f4")
-    store.put(key, header_of(values.shape) + values.tobytes())
+    with store.writer(key, durable=False) as out:
+        out.write(header_of(values.shape))
+        out.write(raw(values))
+        out.commit()
 
 
-def get_array(store: ObjectStore, key: str) -> Floats:
-    """Read a whole float32 array that we wrote."""
-    data = store.read(key)
-    header = parse_header(data, len(data))
-    return np.frombuffer(data, dtype="<f4", offset=header.offset).reshape(header.shape)
+def raw(values: Floats) -> memoryview:
+    """Give the bytes of a little-endian array in C order, without a copy."""
+    return values.data.cast("B") if values.size else memoryview(b"")
+
+
+def get_array(store: ObjectStore, key: str, shape: tuple[int, ...]) -> Floats:
+    """Read a whole float32 array that we wrote.
+
+    Raises:
+        ArrayFormatError: if it does not have all of its numbers.
+    """
+    return _numbers(store, key, len(header_of(shape)), prod(shape)).reshape(shape)
 
 
 def get_rows(store: ObjectStore, key: str, shape: tuple[int, int, int], start: int, stop: int) -> Floats:
-    """Read rows [start, stop) of the middle axis of an array `[C, t, K]` that we wrote, by ranged reads."""
+    """Read rows [start, stop) of the middle axis of an array `[C, t, K]` that we wrote, by ranged reads.
+
+    Raises:
+        ArrayFormatError: if they are not all there.
+    """
     channels, rows, width = shape
     offset = len(header_of(shape))
     if (start, stop) == (0, rows):
-        return get_array(store, key)
-    parts = [
-        store.read(key, offset + (c * rows + start) * width * 4, offset + (c * rows + stop) * width * 4)
-        for c in range(channels)
-    ]
-    return np.frombuffer(b"".join(parts), dtype="<f4").reshape(channels, stop - start, width)
+        return get_array(store, key, shape)
+    count = (stop - start) * width
+    parts = [_numbers(store, key, offset + (c * rows + start) * width * 4, count) for c in range(channels)]
+    return (np.concatenate(parts) if channels > 1 else parts[0]).reshape(channels, stop - start, width)
+
+
+def _numbers(store: ObjectStore, key: str, offset: int, count: int) -> Floats:
+    return whole(np.frombuffer(store.read(key, offset, offset + count * 4), dtype="<f4"), count)
+
+
+def whole(numbers: Floats, count: int) -> Floats:
+    """Give the numbers back if there are as many as there should be.
+
+    Raises:
+        ArrayFormatError: if not: a working object ends early where a power cut took its end.
+    """
+    if numbers.size != count:
+        raise ArrayFormatError("a working object does not have all of its bytes")
+    return numbers
 
 
 def read_header(store: ObjectStore, key: str) -> ArrayHeader:

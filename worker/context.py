@@ -9,6 +9,7 @@ from shared.queues import Dispatcher
 from shared.records import JobRecords
 from shared.settings import Settings
 from shared.storage.interface import ObjectStore
+from worker.handover import Handover
 
 if TYPE_CHECKING:  # a worker for audio alone never loads torch
     from worker.engine import Engine
@@ -20,6 +21,7 @@ class Context:
 
     Attributes:
         engine: none in a worker that serves only the stage `audio`.
+        mels: those that this process restored last; none in a worker that does not serve both stages.
     """
 
     settings: Settings
@@ -27,3 +29,4 @@ class Context:
     store: ObjectStore
     dispatcher: Dispatcher
     engine: Engine | None = None
+    mels: Handover | None = None

@@ -1,15 +1,18 @@
 """The plan of a job: what the split found out, and all that later steps go by."""
 
+from functools import cached_property, lru_cache
+
 from pydantic import BaseModel, ConfigDict
 
 from shared.formats import OutputPlan
 from shared.jobs import Stage
+from shared.settings import Settings
 from worker.chunks import Geometry, Window, plan_windows
 from worker.models.constants import PAD, frame_count
 
 
 class Plan(BaseModel):
-    """One job's plan, kept as JSON beside its working objects.
+    """One job's plan, kept as JSON in its record while it runs.
 
     Attributes:
         attempt: the split's attempt; the working objects carry it in their keys.
@@ -17,6 +20,7 @@ class Plan(BaseModel):
         samples: of the working audio, per channel, at 44.1 kHz.
         source_rate, source_samples: of the recording; the result's length follows from them.
         frames: mel frames; a recording of up to 1,024 samples is cut as if zeros followed it.
+        noise: whether the split measured the recording's noise.
         output: the result's form; none where the result is a mel.
     """
 
@@ -36,6 +40,7 @@ class Plan(BaseModel):
     halo: int
     fade: int
     filename: str
+    noise: bool = False
     output: OutputPlan | None = None
 
     @property
@@ -43,7 +48,7 @@ class Plan(BaseModel):
         """Sizes of the windows."""
         return Geometry(core=self.core, context=self.context, halo=self.halo, fade=self.fade)
 
-    @property
+    @cached_property
     def windows(self) -> list[Window]:
         """The windows, in order."""
         return plan_windows(self.frames, self.geometry)
@@ -52,6 +57,25 @@ class Plan(BaseModel):
     def extended_samples(self) -> int:
         """Samples with the zeros that let a very short recording be reflected at its ends; a mel that came has none."""
         return extended(self.samples) if "restore" in self.stages else self.samples
+
+
+@lru_cache(maxsize=64)
+def read_plan(text: str) -> Plan:
+    """Read a plan's JSON; a process that does many pieces of a job does it once."""
+    return Plan.model_validate_json(text)
+
+
+def geometry_for(settings: Settings, *, mode: int, before: Plan | None) -> Geometry:
+    """Sizes of a job's windows: as the settings say, but a job that is split again is cut as *before*."""
+    if before is not None:
+        return before.geometry
+    fade = settings.fade_frames if mode == 2 else 0
+    return Geometry(settings.core_frames, settings.context_frames, settings.halo_frames, fade)
+
+
+def wants_noise(settings: Settings) -> bool:
+    """Whether the restorer that workers run goes by the recording's noise, which takes long to measure."""
+    return settings.restorer == "SpectralGateRestorer"
 
 
 def extended(samples: int) -> int:

@@ -9,19 +9,21 @@ import structlog
 
 from shared.errors import QueueUnavailable, ServiceError, StorageError, StorageUnavailable
 from shared.formats import OutputNotPossible
-from shared.jobs import TERMINAL, Job, JobError, Manifest, Status
-from shared.keys import plan_key, results_prefix, work_prefix
-from shared.records import SPLIT, STITCH, Claim, Piece, Refusal
+from shared.jobs import TERMINAL, Job, JobError, Manifest, Priority, Status
+from shared.keys import results_prefix, work_prefix
+from shared.records import STITCH, Claim, LostAgain, Piece, Refusal
 from worker.arrays import ArrayFormatError
 from worker.audio.errors import AudioError
 from worker.context import Context
+from worker.lost import WorkLost
 from worker.models.errors import ModelError
-from worker.plan import Plan
+from worker.plan import Plan, read_plan
 
 log = structlog.get_logger()
 
 #: Errors that say what is wrong with a job in words that its sender understands.
 EXPLAINED = (AudioError, ModelError, ArrayFormatError, OutputNotPossible, ServiceError)
+_LOSES = "storage loses what workers leave for each other; do all processes use one VFQ_STORAGE_URL?"
 _UNEXPECTED = "the worker met an unexpected error; its log tells more under this job's id"
 
 
@@ -65,12 +67,14 @@ class Task:
         return manifest
 
     def plan(self) -> Plan:
-        """Read the plan that the split left."""
-        try:
-            attempt = self.ctx.records.winners(self.job_id, [SPLIT])[0]
-        except KeyError:
-            raise Stopped from None
-        return Plan.model_validate_json(self.ctx.store.read(plan_key(self.job_id, attempt)))
+        """Give the plan that the split left."""
+        if self.claim.plan is None:
+            raise Stopped
+        return read_plan(self.claim.plan)
+
+    def plan_before(self) -> Plan | None:
+        """Give the plan of an earlier split, if the job is split again."""
+        return read_plan(self.claim.plan) if self.claim.plan else None
 
     def discard(self) -> None:
         """Delete what this attempt wrote."""
@@ -94,7 +98,10 @@ def perform(ctx: Context, step: Step, job_id: str, piece: Piece) -> None:
         _attempt(Task(ctx, job_id, claim), step)
     elif claim is Refusal.DONE:
         # The attempt that did it may not have been able to send this.
-        _send(ctx, job_id, piece, ctx.records.unsent(job_id, piece))
+        handed = ctx.records.unsent(job_id, piece)
+        manifest = ctx.records.manifest(job_id) if handed else None
+        if manifest is not None:
+            _send(ctx, job_id, piece, handed, manifest.options.priority)
     else:
         _wind_up(ctx, job_id)
 
@@ -107,6 +114,9 @@ def _attempt(task: Task, step: Step) -> None:
         handed = step(task)
     except Stopped:
         handed = None
+    except WorkLost as lost:
+        _make_again(task, lost)
+        return
     except (QueueUnavailable, StorageUnavailable):
         raise
     except EXPLAINED as error:
@@ -121,16 +131,32 @@ def _attempt(task: Task, step: Step) -> None:
         task.discard()
     else:
         log.info("piece done", **words, seconds=round(time.monotonic() - started, 3))
-        _send(task.ctx, task.job_id, piece, handed)
+        _send(task.ctx, task.job_id, piece, handed, task.claim.priority)
     if handed is None or piece == STITCH:
         _wind_up(task.ctx, task.job_id)
 
 
-def _send(ctx: Context, job_id: str, piece: Piece, handed: list[Piece]) -> None:
-    manifest = ctx.records.manifest(job_id) if handed else None
-    if manifest is not None:
-        ctx.dispatcher.send(job_id, handed, manifest.options.priority)
+def _send(ctx: Context, job_id: str, piece: Piece, handed: list[Piece], priority: Priority) -> None:
+    if handed:
+        ctx.dispatcher.send(job_id, handed, priority)
         ctx.records.sent(job_id, piece)
+
+
+def _make_again(task: Task, lost: WorkLost) -> None:
+    """Have made again what this attempt needed and could not read; this piece's message comes back after it."""
+    words = {"job_id": task.job_id, "piece": str(task.claim.piece), "lost": str(lost.piece)}
+    try:
+        handed = task.ctx.records.lost(task.job_id, task.claim, lost.piece, lost.attempt)
+    except LostAgain:
+        log.error("working objects are lost again and again", **words)
+        _fail(task, StorageError.code, _LOSES)
+        return
+    log.warning("a working object is gone; it is made again", **words)
+    task.discard()
+    if handed is None:
+        _wind_up(task.ctx, task.job_id)
+    else:
+        task.ctx.dispatcher.send(task.job_id, handed, task.claim.priority)
 
 
 def _fail(task: Task, code: str, message: str) -> None:

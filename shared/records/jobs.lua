@@ -11,7 +11,9 @@
 --   $p:job:{$id}:manifest  STRING  what was asked, as JSON
 --   $p:job:{$id}:end       STRING  output or error, as JSON
 --   $p:job:{$id}:won       HASH    piece -> the attempt whose bytes count; unsent:piece -> the pieces that it made
---                               ready, until they are known to be sent; gone when the job is over
+--                               ready, until they are known to be sent; plan: what the split found out;
+--                               waiting:piece -> pieces that go on when it has been made again; lost:piece -> how
+--                               often its work was lost; gone when the job is over
 --   $p:job:{$id}:tries     HASH    piece -> attempts so far; gone when the piece is done
 --   $p:jobs                ZSET    id by time of creation
 --   $p:jobs:$state         ZSET    the same, of one state
@@ -52,12 +54,21 @@ local function move(to)
   return true
 end
 
+local function list(text)
+  local words = {}
+  for word in string.gmatch(text or '', '%S+') do words[#words + 1] = word end
+  return words
+end
+
+local function has(words, word)
+  for _, one in ipairs(words) do if one == word then return true end end
+  return false
+end
+
 -- What a piece made ready, for an attempt that asks again; false if another attempt's work counts.
 local function handed_before(piece, attempt)
   if redis.call('HGET', won, piece) ~= attempt then return false end
-  local handed = {}
-  for name in string.gmatch(redis.call('HGET', won, 'unsent:' .. piece) or '', '%S+') do handed[#handed + 1] = name end
-  return handed
+  return list(redis.call('HGET', won, 'unsent:' .. piece))
 end
 
 -- Ready vocodes before new restores, each in order, at most `window` under way.
@@ -87,8 +98,26 @@ local function hand_out(piece)
 
   local done = stages == 'restore' and restore_done or vocode_done
   if done == pieces then handed[#handed + 1] = 'stitch' end
+  -- Besides: what waited for this piece, and what it did not get sent before it had to be made again.
+  for _, field in ipairs({ 'waiting:', 'unsent:' }) do
+    for _, name in ipairs(list(redis.call('HGET', won, field .. piece))) do
+      if not has(handed, name) then handed[#handed + 1] = name end
+    end
+  end
+  redis.call('HDEL', won, 'waiting:' .. piece)
   if #handed > 0 then redis.call('HSET', won, 'unsent:' .. piece, table.concat(handed, ' ')) end
   return handed
+end
+
+-- Forget that a piece is done; a later attempt's number is higher than those so far.
+local function undo(piece, attempt)
+  redis.call('HDEL', won, piece)
+  redis.call('HSET', tries, piece, attempt)
+  local stage, i = string.match(piece, '^(%a+):(%d+)$')
+  if not stage then return end
+  redis.call('HINCRBY', job, stage .. '_done', -1)
+  redis.call('HINCRBY', job, 'version', 1)
+  if stage == 'restore' and tonumber(i) < number('front') then set('front', i) end
 end
 
 local commands = {}
@@ -103,21 +132,55 @@ function commands.create(created, priority, stages, text)
   return 1
 end
 
--- claim(piece) -> {'attempt', n}, {'done'} if it needs no work, {'canceling'}, or {'gone'}
+-- claim(piece) -> {'attempt', n, priority, plan or '', and for a vocode i, attempt, i, attempt, … of its restores},
+--                 {'done'} if it needs no work, {'canceling'}, or {'gone'}
 function commands.claim(piece)
   local state = get('state')
   if state == 'canceling' then return { 'canceling' } end
   if state ~= 'queued' and state ~= 'processing' then return { 'gone' } end
   if redis.call('HEXISTS', won, piece) == 1 then return { 'done' } end
   if state == 'queued' then move('processing') end
-  return { 'attempt', redis.call('HINCRBY', tries, piece, 1) }
+  local attempt = redis.call('HINCRBY', tries, piece, 1)
+  local answer = { 'attempt', attempt, get('priority'), redis.call('HGET', won, 'plan') or '' }
+  local index = tonumber(string.match(piece, '^vocode:(%d+)$'))
+  if index then
+    local reach = number('reach')
+    for i = math.max(0, index - reach), math.min(number('pieces') - 1, index + reach) do
+      local counts = redis.call('HGET', won, 'restore:' .. i)
+      if counts then
+        answer[#answer + 1] = tostring(i)
+        answer[#answer + 1] = counts
+      end
+    end
+  end
+  return answer
 end
 
--- split(attempt, pieces, reach, window, seconds) -> what to send, or false if another attempt won
-function commands.split(attempt, pieces, reach, window, seconds)
+-- lost(waiter, most, piece, attempt) -> what to send, {'never'} if that happened to the piece more than `most` times,
+-- or false if the job needs no more work.
+-- What the attempt left cannot be read any more: the piece is to be made again, and the waiter goes on after it.
+function commands.lost(waiter, most, piece, attempt)
+  if get('state') ~= 'processing' then return false end
+  local counts = redis.call('HGET', won, piece)
+  if counts and counts ~= attempt then return { waiter } end  -- it has been made again already
+  if counts then
+    if redis.call('HINCRBY', won, 'lost:' .. piece, 1) > tonumber(most) then return { 'never' } end
+    undo(piece, attempt)
+  end
+  local waiting = list(redis.call('HGET', won, 'waiting:' .. piece))
+  -- The first who misses a piece has it made; who asks again may not have been able to send it.
+  local handed = (#waiting == 0 or has(waiting, waiter)) and { piece } or {}
+  if not has(waiting, waiter) then waiting[#waiting + 1] = waiter end
+  redis.call('HSET', won, 'waiting:' .. piece, table.concat(waiting, ' '))
+  return handed
+end
+
+-- split(attempt, pieces, reach, window, seconds, plan) -> what to send, or false if another attempt won
+function commands.split(attempt, pieces, reach, window, seconds, plan)
   if get('state') ~= 'processing' then return false end
   if redis.call('HSETNX', won, 'split', attempt) == 0 then return handed_before('split', attempt) end
   set('split', attempt, 'pieces', pieces, 'reach', reach, 'window', window, 'seconds', seconds)
+  redis.call('HSET', won, 'plan', plan)
   if get('stages') == 'vocode' then
     -- The split has cut the sender's mel: nothing is left to restore.
     for i = 0, pieces - 1 do redis.call('HSET', won, 'restore:' .. i, attempt) end

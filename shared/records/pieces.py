@@ -1,7 +1,10 @@
 """The pieces a job falls into, as Redis and messages name them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Self
+
+from shared.jobs import Priority
 
 Kind = Literal["split", "restore", "vocode", "stitch"]
 
@@ -39,7 +42,14 @@ class Claim:
     Attributes:
         piece: what was claimed.
         attempt: this try's number, from 1; what it writes carries it in its name.
+        priority: of the job.
+        plan: what the split left, if it has been done.
+        mels: for `vocode`, by window, the attempt that counts of each `restore` it may read from; a window that is
+            being made again is not among them.
     """
 
     piece: Piece
     attempt: int
+    priority: Priority = "interactive"
+    plan: str | None = None
+    mels: Mapping[int, int] = field(default_factory=dict)

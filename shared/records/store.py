@@ -18,6 +18,8 @@ from shared.records.view import read_job
 _SCRIPT = files("shared.records").joinpath("jobs.lua").read_text()
 _PARTS = ("", ":manifest", ":end", ":won", ":tries")
 _LIST_STEP = 100
+#: A power cut loses a piece's work once, a worker that ends without writing it too. More often is no accident.
+_MOST_LOSSES = 3
 
 
 class Refusal(StrEnum):
@@ -29,6 +31,10 @@ class Refusal(StrEnum):
     CANCELING = "canceling"
     #: The job is over, or there is none.
     GONE = "gone"
+
+
+class LostAgain(Exception):
+    """What workers leave for each other is lost again and again."""
 
 
 class JobRecords:
@@ -115,11 +121,15 @@ class JobRecords:
 
     def claim(self, job_id: str, piece: Piece) -> Claim | Refusal:
         """Take a piece to work on it; the first claim of a job moves it to `processing`."""
-        answer = self._run("claim", job_id, str(piece))
-        return Claim(piece, int(answer[1])) if answer[0] == "attempt" else Refusal(answer[0])
+        word, *answer = self._run("claim", job_id, str(piece))
+        if word != "attempt":
+            return Refusal(word)
+        attempt, priority, plan, *mels = answer
+        counting = dict(zip(map(int, mels[::2]), map(int, mels[1::2]), strict=True))
+        return Claim(piece, int(attempt), priority, plan or None, counting)
 
     def complete_split(
-        self, job_id: str, claim: Claim, *, pieces: int, reach: int, window: int, seconds: float
+        self, job_id: str, claim: Claim, *, pieces: int, reach: int, window: int, seconds: float, plan: str = ""
     ) -> list[Piece] | None:
         """Record the plan and hand out the first pieces; None if this attempt does not count.
 
@@ -128,13 +138,29 @@ class JobRecords:
             reach: neighbours on each side whose mel a vocoder window needs.
             window: most pieces of the job under way at once.
             seconds: duration of the recording.
+            plan: what later claims are given.
         """
-        return self._handed("split", job_id, claim.attempt, pieces, reach, window, f"{seconds:.6f}")
+        return self._handed("split", job_id, claim.attempt, pieces, reach, window, f"{seconds:.6f}", plan)
 
     def complete(self, job_id: str, claim: Claim, *, model: str) -> list[Piece] | None:
         """Mark a window as done and hand out what became ready; None if this attempt does not count."""
         piece = claim.piece
         return self._handed("complete", job_id, piece.kind, cast(int, piece.index), claim.attempt, model)
+
+    def lost(self, job_id: str, claim: Claim, piece: Piece, attempt: int | None) -> list[Piece] | None:
+        """Have a piece made again whose work, of this attempt, cannot be read any more; the claimed one waits for it.
+
+        An attempt of None: the piece is not done, because it is being made again.
+
+        Gives what is to be sent, or None if the job needs no more work.
+
+        Raises:
+            LostAgain: if that happened to it too often.
+        """
+        answer = self._run("lost", job_id, str(claim.piece), _MOST_LOSSES, str(piece), attempt or 0)
+        if answer == ["never"]:
+            raise LostAgain(str(piece))
+        return None if answer is None else [Piece.parse(name) for name in answer]
 
     def succeed(self, job_id: str, claim: Claim, output: JobOutput) -> bool:
         """End a job with its result; False if this attempt does not count."""

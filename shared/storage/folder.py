@@ -47,21 +47,25 @@ class FolderStore:
             ) from error
         self._root = root.resolve()
 
-    def put(self, key: str, data: bytes, *, content_type: str | None = None) -> ObjectInfo:
+    def put(self, key: str, data: bytes, *, content_type: str | None = None, durable: bool = True) -> ObjectInfo:
         """See ObjectStore."""
-        with self.writer(key, content_type=content_type) as out:
+        with self.writer(key, content_type=content_type, durable=durable) as out:
             out.write(data)
             return out.commit()
 
-    def writer(self, key: str, *, content_type: str | None = None, part_size: int = PART_SIZE) -> FolderWriter:
+    def writer(
+        self, key: str, *, content_type: str | None = None, part_size: int = PART_SIZE, durable: bool = True
+    ) -> FolderWriter:
         """See ObjectStore."""
         del content_type, part_size  # a file has neither
-        return FolderWriter(self._root, key, self._path(key))
+        return FolderWriter(self._root, key, self._path(key), durable=durable)
 
     def upload_file(self, key: str, path: str | os.PathLike[str], *, content_type: str | None = None) -> ObjectInfo:
         """See ObjectStore."""
-        with Path(path).open("rb") as source, self.writer(key, content_type=content_type) as out:
-            shutil.copyfileobj(source, out, CHUNK_SIZE)
+        with self.writer(key, content_type=content_type) as out:
+            if not out.take(Path(path)):
+                with Path(path).open("rb") as source:
+                    shutil.copyfileobj(source, out, CHUNK_SIZE)
             return out.commit()
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
@@ -174,10 +178,11 @@ class FolderStore:
 class FolderWriter:
     """An ObjectWriter on a temporary file beside its destination, renamed over it at the end."""
 
-    def __init__(self, root: Path, key: str, path: Path) -> None:
+    def __init__(self, root: Path, key: str, path: Path, *, durable: bool = True) -> None:
         self._root = root
         self._key = key
         self._path = path
+        self._durable = durable
         with _writing(key):
             self._file, self._temporary = _create_beside(path, root)
 
@@ -186,15 +191,33 @@ class FolderWriter:
         with _writing(self._key):
             return self._file.write(data)
 
+    def take(self, path: Path) -> bool:
+        """Become a second name of a file instead of its copy; False where that cannot be, as on another disk."""
+        name = self._temporary.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
+        try:
+            os.link(path, name, follow_symlinks=False)
+            if not name.is_file() or name.is_symlink():
+                name.unlink()
+                return False
+        except OSError:
+            return False
+        with _writing(self._key):
+            name.replace(self._temporary)
+            self._file.close()
+            self._file = self._temporary.open("r+b")
+        return True
+
     def commit(self) -> ObjectInfo:
         """See ObjectWriter."""
         with _writing(self._key):
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if self._durable:
+                os.fsync(self._file.fileno())
             found = os.fstat(self._file.fileno())
             self._temporary.replace(self._path)
             self._file.close()
-            _sync_folders(self._path.parent, self._root)
+            if self._durable:
+                _sync_folders(self._path.parent, self._root)
         return _info(self._key, found)
 
     def abort(self) -> None:

@@ -75,16 +75,23 @@ class ObjectStore(Protocol):
     Ranges are [start, stop) in bytes and are cut at the object's end, like a slice of bytes.
     """
 
-    def put(self, key: str, data: bytes, *, content_type: str | None = None) -> ObjectInfo:
-        """Write a small object in one go."""
+    def put(self, key: str, data: bytes, *, content_type: str | None = None, durable: bool = True) -> ObjectInfo:
+        """Write a small object in one go; for `durable` see `writer`."""
         ...
 
-    def writer(self, key: str, *, content_type: str | None = None, part_size: int = PART_SIZE) -> ObjectWriter:
-        """Write an object of unknown length, with at most one part of it in memory."""
+    def writer(
+        self, key: str, *, content_type: str | None = None, part_size: int = PART_SIZE, durable: bool = True
+    ) -> ObjectWriter:
+        """
+        Write an object of unknown length, with at most one part of it in memory.
+
+        One that is not `durable` is whole after any process was killed, but a power cut may take it, or its end:
+        for what its writer can make again, and whose reader looks at the length.
+        """
         ...
 
     def upload_file(self, key: str, path: str | PathLike[str], *, content_type: str | None = None) -> ObjectInfo:
-        """Copy a local file to an object."""
+        """Make an object of a local file, which must not be changed any more: the object may be the same file."""
         ...
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:

@@ -97,15 +97,19 @@ class S3Store:
         self._bucket = bucket
         self._prefix = prefix
 
-    def put(self, key: str, data: bytes, *, content_type: str | None = None) -> ObjectInfo:
+    def put(self, key: str, data: bytes, *, content_type: str | None = None, durable: bool = True) -> ObjectInfo:
         """See ObjectStore."""
+        del durable  # what a server has taken is durable
         part_size = max(PART_SIZE, len(data))
         with self.writer(key, content_type=content_type, part_size=part_size) as out:
             out.write(data)
             return out.commit()
 
-    def writer(self, key: str, *, content_type: str | None = None, part_size: int = PART_SIZE) -> S3Writer:
+    def writer(
+        self, key: str, *, content_type: str | None = None, part_size: int = PART_SIZE, durable: bool = True
+    ) -> S3Writer:
         """See ObjectStore."""
+        del durable  # what a server has taken is durable
         return S3Writer(
             self._client,
             self._bucket,

@@ -151,7 +151,7 @@ def test_a_job_deleted_under_a_running_piece_leaves_nothing(bench, monkeypatch, 
     worker = bench()
     job = worker.submit(wav(noise(100_000)))
     until(worker, kind)
-    names = {"split": "put", "restore": "put", "vocode": "put", "stitch": "upload_file"}
+    names = {"split": "writer", "restore": "writer", "vocode": "writer", "stitch": "upload_file"}
     write = getattr(worker.store, names[kind])
 
     def deleted(*args, **kwargs):
@@ -172,13 +172,13 @@ def test_an_attempt_that_breaks_after_another_has_done_its_piece_harms_nothing(b
     job = worker.submit(wav(noise(100_000)))
     until(worker, "restore")
 
-    def overtaken(key, data, **kwargs):
+    def overtaken(key, **kwargs):
         monkeypatch.undo()
         worker.waiting.appendleft((job, Piece("restore", 0)))
         worker.step()
         raise StorageError("no")
 
-    monkeypatch.setattr(worker.store, "put", overtaken)
+    monkeypatch.setattr(worker.store, "writer", overtaken)
     worker.step()
     worker.run()
     assert len(decoded(worker.result(job))[0]) == 100_000

@@ -9,8 +9,8 @@ from shared.errors import QueueUnavailable, StorageUnavailable
 from shared.jobs import Status
 from tests.worker.test_steps import noise, wav
 
-RECORDS = ("claim", "complete_split", "complete", "succeed", "fail", "end_cancel", "winners", "unsent", "sent")
-STORE = ("put", "read", "upload_file", "delete", "delete_prefix")
+RECORDS = ("claim", "complete_split", "complete", "succeed", "fail", "end_cancel", "winners", "lost", "unsent", "sent")
+STORE = ("put", "writer", "read", "upload_file", "delete", "delete_prefix")
 
 
 def make_flaky(monkeypatch, place, names, error, chance, rng):

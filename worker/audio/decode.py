@@ -144,8 +144,7 @@ def _check_form(facts: SourceFacts, name: str) -> None:
 
 
 def _check_finite(block: Block, position: int, source: AudioSource) -> None:
-    peak = np.abs(block).max()
-    if peak <= LARGEST:  # false for NaN as well
+    if block.max() <= LARGEST and block.min() >= -LARGEST:  # false for NaN as well
         return
     at = position + int(np.argmin((np.abs(block) <= LARGEST).all(axis=1)))
     raise AudioNotFinite(

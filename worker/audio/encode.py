@@ -18,7 +18,7 @@ SUBTYPES = {16: "PCM_16", 24: "PCM_24", 32: "FLOAT"}
 LOSSY = {"ogg": ("OGG", "VORBIS", 0.3), "mp3": ("MP3", "MPEG_LAYER_III", 0.2)}
 """libsndfile's names and its compression level, 0 to 1: Vorbis quality 7 of 10, LAME's V2."""
 AT_ONCE = 4096
-"""Frames a call: libsndfile's Vorbis encoder keeps a call's samples on the stack, and many end the process."""
+"""Frames a call to a lossy encoder: libsndfile's Vorbis keeps them on the stack, and many end the process."""
 HEADERS = 4096
 """More bytes than any header before the samples takes."""
 LARGEST_CHUNK = 2**32 - 1
@@ -40,6 +40,9 @@ class Encoder:
         if not np.isfinite(block).all():
             raise AudioNotFinite("The result holds samples that are NaN or infinite; it was not written.")
         self.written += len(block)
+        if self._plan.format not in LOSSY:
+            self._put(block)
+            return
         samples = np.concatenate([self._rest, block])
         whole = len(samples) - len(samples) % AT_ONCE
         for start in range(0, whole, AT_ONCE):
@@ -88,10 +91,12 @@ def quantise(block: Block, bit_depth: int | None) -> NDArray[np.float32] | NDArr
     if bit_depth is None:
         return np.clip(block, -1.0, 1.0)
     scale = float(2 ** (bit_depth - 1))
-    steps = np.clip(np.rint(block * np.float32(scale)), -scale, scale - 1)
+    steps = block * np.float32(scale)
+    np.rint(steps, out=steps)
+    np.clip(steps, -scale, scale - 1, out=steps)
     if bit_depth == 16:
-        return np.asarray(steps, dtype=np.int16)
-    return np.asarray(steps, dtype=np.int32) << 8
+        return steps.astype(np.int16)
+    return steps.astype(np.int32) << 8
 
 
 def container(plan: OutputPlan, frames: int) -> str:

@@ -1,7 +1,7 @@
 """A file as C libraries may see it: reads are whole, and an error of the storage under it is kept, not lost."""
 
 from collections.abc import Callable
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from worker.audio.sniff import Readable
 
@@ -48,6 +48,12 @@ class GuardedFile:
             wanted -= len(piece)
             self._position += len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill a buffer as `read` would: it spares libsndfile, which reads 8 KB a call, a copy and an error."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Move; a position before the file, which damaged headers lead to, becomes its beginning."""

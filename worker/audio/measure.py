@@ -1,4 +1,4 @@
-"""What a recording measures, in one pass: length, peak, and the noise that is always there.
+"""What a recording measures, in one pass: length, peak, and, where it is asked for, the noise that is always there.
 
 The noise of each frequency is read off a low quantile of its magnitudes over time, as speech pauses leave the
 noise alone (quantile-based noise estimation: Stahl, Fischer and Bippus, ICASSP 2000). Magnitudes of stationary
@@ -36,18 +36,22 @@ class Measured:
     """A recording's figures: `frames` per channel, `peak` over all channels, `noise_profile` `[C, 1025]`.
 
     The profile is the mean magnitude of the stationary noise in each bin of an STFT with a 2048-sample Hann
-    window, float32; zero where nothing is known.
+    window, float32; zero where nothing is known; none where it was not asked for.
     """
 
     frames: int
     peak: float
-    noise_profile: NDArray[np.float32]
+    noise_profile: NDArray[np.float32] | None
 
 
 class Analysis:
-    """Collects blocks `[n, channels]` of 44.1 kHz audio, in order, and gives their figures at the end."""
+    """Collects blocks `[n, channels]` of 44.1 kHz audio, in order, and gives their figures at the end.
 
-    def __init__(self, channels: int) -> None:
+    The spectra of the *noise* take longer than everything else that happens to a recording but the networks.
+    """
+
+    def __init__(self, channels: int, *, noise: bool = True) -> None:
+        self._noise = noise
         self._window = (0.5 - 0.5 * np.cos(2 * np.pi / WINDOW * np.arange(WINDOW))).astype(np.float32)
         self._histogram = np.zeros((channels, BINS * LEVELS), np.int64)
         self._heard = np.zeros(channels, np.int64)
@@ -57,11 +61,15 @@ class Analysis:
 
     def add(self, block: Block) -> None:
         """Take the next block. Raises `AudioNotFinite`."""
-        peak = float(np.abs(block).max(initial=0.0))
+        peak = max(float(block.max(initial=0.0)), -float(block.min(initial=0.0)))
         if not math.isfinite(peak):
             raise AudioNotFinite("The recording holds samples that are NaN or infinite; export it again.")
         self._peak = max(self._peak, peak)
         self._frames += len(block)
+        if self._noise:
+            self._add_spectra(block)
+
+    def _add_spectra(self, block: Block) -> None:
         joined = np.concatenate([self._rest, block])
         count = max((len(joined) - WINDOW) // HOP + 1, 0)
         if count:
@@ -70,8 +78,8 @@ class Analysis:
 
     def finish(self) -> Measured:
         """Give the figures of all blocks so far."""
-        profile = np.stack([self._profile(channel) for channel in range(len(self._heard))])
-        return Measured(frames=self._frames, peak=self._peak, noise_profile=profile)
+        profiles = [self._profile(channel) for channel in range(len(self._heard))] if self._noise else None
+        return Measured(self._frames, self._peak, None if profiles is None else np.stack(profiles))
 
     def _count(self, samples: Block) -> None:
         views = np.lib.stride_tricks.sliding_window_view(samples, WINDOW, axis=0)[::HOP]

@@ -31,7 +31,7 @@ def rebatch(blocks: Iterator[Block], frames: int) -> Iterator[Block]:
         count += len(block)
         if count < frames:
             continue
-        joined = np.concatenate(held)
+        joined = np.concatenate(held) if held[1:] else block
         whole = count - count % frames
         for start in range(0, whole, frames):
             yield joined[start : start + frames]

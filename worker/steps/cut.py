@@ -10,7 +10,7 @@ from shared.keys import chunk_key
 from worker.arrays import ArrayFormatError, ArrayHeader, Floats, put_array, read_header
 from worker.audio.errors import AudioTooLong
 from worker.models.constants import HOP, N_MELS, SAMPLE_RATE, frame_count
-from worker.plan import Plan
+from worker.plan import Plan, geometry_for
 from worker.task import Task
 
 _MAX_CHANNELS = 8
@@ -36,6 +36,7 @@ def cut_mel(task: Task, manifest: Manifest) -> Plan:
     samples = _samples(frames, options.samples)
     asked = options.output
     facts = SourceFacts(container="npy", codec="mel", sample_rate=SAMPLE_RATE, channels=channels)
+    sizes = geometry_for(settings, mode=0, before=task.plan_before())
     plan = Plan(
         attempt=task.claim.attempt,
         stages=options.stages,
@@ -46,9 +47,9 @@ def cut_mel(task: Task, manifest: Manifest) -> Plan:
         frames=frames,
         source_rate=SAMPLE_RATE,
         source_samples=samples,
-        core=settings.core_frames,
-        context=settings.context_frames,
-        halo=settings.halo_frames,
+        core=sizes.core,
+        context=sizes.context,
+        halo=sizes.halo,
         fade=0,
         filename=PurePath(manifest.input.filename or "mel").stem,
         output=default_output(facts, asked.model_copy(update={"format": asked.format or "wav"})),

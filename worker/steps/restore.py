@@ -1,19 +1,30 @@
 """Restore one window: samples in, clean mel out."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from shared.keys import chunk_key, noise_key, pcm_key
-from shared.records import Piece
+from shared.records import SPLIT, Piece
 from worker.arrays import Floats, get_array, put_array
 from worker.chunks import Window, sample_range
 from worker.engine import RestoreItem
+from worker.lost import left_by
+from worker.models.constants import N_BINS
+from worker.models.errors import ModelError
 from worker.models.interface import RestoreCondition
 from worker.pcm import read_padded
-from worker.plan import Plan
+from worker.plan import Plan, wants_noise
 from worker.task import Task
 
 #: Keeps the seeds of windows and channels of one job apart.
 _SEED_STEP = 1_000_003
+
+
+class NoiseUnknown(ModelError):
+    """The restorer goes by the recording's noise, which its split did not measure."""
+
+    code = "noise_unknown"
 
 
 def restore(task: Task) -> list[Piece] | None:
@@ -22,16 +33,13 @@ def restore(task: Task) -> list[Piece] | None:
     window = plan.windows[_index(task)]
     engine = task.ctx.engine
     assert engine is not None
-    padded = read_padded(
-        task.ctx.store,
-        pcm_key(task.job_id, plan.attempt),
-        plan,
-        *sample_range(window.seen_start, window.seen_stop),
-    )
-    conditions = _conditions(task, plan, window)
+    with left_by(SPLIT, plan.attempt):
+        span = sample_range(window.seen_start, window.seen_stop)
+        padded = read_padded(task.ctx.store, pcm_key(task.job_id, plan.attempt), plan, *span)
+        profile = _noise_profile(task, plan)
+    conditions = _conditions(plan, window, profile)
     mels = engine.restore([RestoreItem(*pair) for pair in zip(padded, conditions, strict=True)])
-    kept = _kept(np.stack(mels), window)
-    put_array(task.ctx.store, task.own(chunk_key(task.job_id, "restore", window.index, task.claim.attempt)), kept)
+    _hand_over(task, plan, window, _kept(mels, window))
     return task.ctx.records.complete(task.job_id, task.claim, model=engine.model_label("restore"))
 
 
@@ -40,11 +48,29 @@ def _index(task: Task) -> int:
     return task.claim.piece.index
 
 
-def _conditions(task: Task, plan: Plan, window: Window) -> list[RestoreCondition]:
-    profile = get_array(task.ctx.store, noise_key(task.job_id, plan.attempt))
+def _hand_over(task: Task, plan: Plan, window: Window, mel: Floats) -> None:
+    """Keep the mel for the vocoder of this process, and write it for those of others."""
+    key = chunk_key(task.job_id, "restore", window.index, task.claim.attempt)
+    stays = "vocode" in plan.stages and task.ctx.mels is not None and task.ctx.mels.keep(key, mel)
+    # What had to be made again was missed by someone: now it is written in any case.
+    if not stays or task.claim.attempt > 1:
+        put_array(task.ctx.store, task.own(key), mel)
+
+
+def _noise_profile(task: Task, plan: Plan) -> Floats | None:
+    if plan.noise:
+        return get_array(task.ctx.store, noise_key(task.job_id, plan.attempt), (plan.channels, N_BINS))
+    if wants_noise(task.ctx.settings):
+        raise NoiseUnknown("the recording's noise was not measured; give audio workers the same VFQ_RESTORER")
+    return None
+
+
+def _conditions(plan: Plan, window: Window, profile: Floats | None) -> list[RestoreCondition]:
     return [
         RestoreCondition(
-            mode=plan.mode, seed=item_seed(plan.seed, window.index, channel), noise_profile=profile[channel]
+            mode=plan.mode,
+            seed=item_seed(plan.seed, window.index, channel),
+            noise_profile=None if profile is None else profile[channel],
         )
         for channel in range(plan.channels)
     ]
@@ -55,5 +81,6 @@ def item_seed(seed: int, window: int, channel: int) -> int:
     return (seed + _SEED_STEP * (window * 8 + channel)) % 2**63
 
 
-def _kept(mels: Floats, window: Window) -> Floats:
-    return mels[:, window.mel_start - window.seen_start : window.mel_stop - window.seen_start]
+def _kept(mels: Sequence[Floats], window: Window) -> Floats:
+    frames = slice(window.mel_start - window.seen_start, window.mel_stop - window.seen_start)
+    return np.stack([mel[frames] for mel in mels])

@@ -7,7 +7,7 @@ import numpy as np
 
 from shared.formats import default_output
 from shared.jobs import JobOptions, Manifest, OutputRequest
-from shared.keys import noise_key, pcm_key, plan_key, raw_pcm_key
+from shared.keys import noise_key, pcm_key, raw_pcm_key
 from shared.records import Piece
 from worker.arrays import Floats, put_array
 from worker.audio.bandlimit import find_cutoff, limit_blocks
@@ -17,7 +17,7 @@ from worker.audio.resample import resample_blocks
 from worker.chunks import reach
 from worker.models.constants import SAMPLE_RATE
 from worker.pcm import pcm_bytes, read_blocks
-from worker.plan import Plan, frames_of
+from worker.plan import Plan, frames_of, geometry_for, wants_noise
 from worker.steps.cut import cut_mel
 from worker.task import Task
 
@@ -26,10 +26,12 @@ _CHECK_EVERY = 64
 
 
 def split(task: Task) -> list[Piece] | None:
-    """Leave the working audio (or the sender's mel, cut), the noise profile and the plan."""
+    """Leave the working audio (or the sender's mel, cut) and what must be known of it.
+
+    It is the same each time: a job may be split again when a power cut has taken what was not yet on the disk.
+    """
     manifest = task.manifest()
     plan = cut_mel(task, manifest) if manifest.options.stages == ("vocode",) else _decode(task, manifest)
-    task.ctx.store.put(task.own(plan_key(task.job_id, plan.attempt)), plan.model_dump_json().encode())
     return task.ctx.records.complete_split(
         task.job_id,
         task.claim,
@@ -37,6 +39,7 @@ def split(task: Task) -> list[Piece] | None:
         reach=reach(plan.geometry),
         window=task.ctx.settings.in_flight,
         seconds=plan.source_samples / plan.source_rate,
+        plan=plan.model_dump_json(),
     )
 
 
@@ -58,7 +61,9 @@ def _decode(task: Task, manifest: Manifest) -> Plan:
         measured = _measure_and_write(task, options.mode, output.channels, working)
     if options.mode == 1:
         _limit_band(task, output.channels, measured)
-    put_array(task.ctx.store, task.own(noise_key(task.job_id, attempt)), measured.noise_profile)
+    if measured.noise_profile is not None:
+        put_array(task.ctx.store, task.own(noise_key(task.job_id, attempt)), measured.noise_profile)
+    sizes = geometry_for(settings, mode=options.mode, before=task.plan_before())
     return Plan(
         attempt=attempt,
         stages=options.stages,
@@ -69,11 +74,12 @@ def _decode(task: Task, manifest: Manifest) -> Plan:
         frames=frames_of(measured.frames),
         source_rate=source.sample_rate,
         source_samples=heard.samples,
-        core=settings.core_frames,
-        context=settings.context_frames,
-        halo=settings.halo_frames,
-        fade=settings.fade_frames if options.mode == 2 else 0,
+        core=sizes.core,
+        context=sizes.context,
+        halo=sizes.halo,
+        fade=sizes.fade,
         filename=PurePath(name or "recording").stem,
+        noise=measured.noise_profile is not None,
         output=output if "vocode" in options.stages else None,
     )
 
@@ -85,7 +91,7 @@ def _audio_form(options: JobOptions) -> OutputRequest:
 
 def _measure_and_write(task: Task, mode: int, channels: int, blocks: Iterable[Floats]) -> Measured:
     key = raw_pcm_key if mode == 1 else pcm_key
-    analysis = Analysis(channels)
+    analysis = Analysis(channels, noise=wants_noise(task.ctx.settings))
 
     def measured() -> Iterator[Floats]:
         for block in blocks:
@@ -108,7 +114,7 @@ def _limit_band(task: Task, channels: int, measured: Measured) -> None:
 
 
 def _write(task: Task, key: str, blocks: Iterable[Floats]) -> None:
-    with task.ctx.store.writer(task.own(key)) as out:
+    with task.ctx.store.writer(task.own(key), durable=False) as out:
         for block in blocks:
             out.write(pcm_bytes(block))
         out.commit()

@@ -1,19 +1,22 @@
 """Stitch a job: join its windows, give them the asked form, and end the job."""
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from math import log10
 from pathlib import Path
 
 import numpy as np
 
+from shared.formats import OutputPlan
 from shared.jobs import JobOutput
 from shared.keys import chunk_key, result_key
 from shared.records import Kind, Piece
 from shared.storage.interface import ObjectInfo
-from worker.arrays import Floats, get_array, header_of
+from worker.arrays import Floats, get_array, header_of, raw
 from worker.audio.encode import open_encoder
 from worker.audio.resample import resample_blocks, resampled_length
+from worker.chunks import output_span
+from worker.lost import left_by
 from worker.mels import read_mel, windows_of
 from worker.models.constants import N_MELS, SAMPLE_RATE, frame_count
 from worker.plan import Plan
@@ -22,7 +25,7 @@ from worker.task import Stopped, Task
 #: Frames of mel in memory at once.
 _MEL_BLOCK = 4096
 #: Samples that are converted at once: at a high rate they become many more.
-_BLOCK = 44_100
+_BLOCK = 65_536
 
 
 def stitch(task: Task) -> list[Piece] | None:
@@ -36,12 +39,11 @@ def _join_audio(task: Task, plan: Plan) -> JobOutput:
     form = plan.output
     assert form is not None
     length = resampled_length(plan.source_samples, plan.source_rate, form.sample_rate)
-    gain = 1.0 if form.bit_depth == 32 else _gain(_converted(task, plan, length))
     with tempfile.TemporaryDirectory(prefix="vfq-") as folder:
         path = Path(folder, f"result.{form.extension}")
-        with path.open("w+b") as file, open_encoder(file, plan=form, frames=length) as encoder:
-            for block in _converted(task, plan, length):
-                encoder.write(block * np.float32(gain))
+        gain = _gain(form, _encode(task, plan, length, path, gain=1.0))
+        if gain < 1.0:
+            _encode(task, plan, length, path, gain=gain)
         info = _upload(task, path, form.media_type)
     return JobOutput(
         format=form.format,
@@ -61,10 +63,23 @@ def _upload(task: Task, path: Path, media_type: str) -> ObjectInfo:
     return task.ctx.store.upload_file(key, path, content_type=media_type)
 
 
-def _gain(blocks: Iterable[Floats]) -> float:
-    """One gain for the whole file, below 1 only where it would clip: the models stay within ±1, resampling may not."""
-    peak = max((float(np.abs(block).max(initial=0.0)) for block in blocks), default=0.0)
-    return 1.0 if peak <= 1.0 else 1.0 / peak
+def _encode(task: Task, plan: Plan, length: int, path: Path, *, gain: float) -> float:
+    """Write the result's file; gives the peak before the gain."""
+    assert plan.output is not None
+    peak = 0.0
+    with path.open("w+b") as file, open_encoder(file, plan=plan.output, frames=length) as encoder:
+        for block in _converted(task, plan, length):
+            peak = max(peak, float(block.max(initial=0.0)), -float(block.min(initial=0.0)))
+            encoder.write(block if gain == 1.0 else block * np.float32(gain))
+    return peak
+
+
+def _gain(form: OutputPlan, peak: float) -> float:
+    """One gain for the whole file, below 1 only where it would clip: the models stay within ±1, resampling may not.
+
+    That is seldom: so it is encoded first, and again where it would have clipped.
+    """
+    return 1.0 if form.bit_depth == 32 or peak <= 1.0 else 1.0 / peak
 
 
 def _converted(task: Task, plan: Plan, length: int) -> Iterator[Floats]:
@@ -83,7 +98,10 @@ def _samples(task: Task, plan: Plan) -> Iterator[Floats]:
     left = plan.samples
     for index, attempt in _winners(task, "vocode", [window.index for window in plan.windows]).items():
         task.check()
-        block = get_array(task.ctx.store, chunk_key(task.job_id, "vocode", index, attempt))[:left]
+        start, stop = output_span(plan.windows[index], plan.frames, plan.extended_samples)
+        with left_by(Piece("vocode", index), attempt):
+            key = chunk_key(task.job_id, "vocode", index, attempt)
+            block = get_array(task.ctx.store, key, (stop - start, plan.channels))[:left]
         left -= len(block)
         for start in range(0, len(block), _BLOCK):
             yield block[start : start + _BLOCK]
@@ -109,7 +127,7 @@ def _join_mel(task: Task, plan: Plan) -> JobOutput:
                 task.check()
                 stop = min(frames, start + _MEL_BLOCK)
                 mel = read_mel(task.ctx.store, task.job_id, plan, attempts, start, stop)[channel]
-                out.write(np.ascontiguousarray(mel, dtype="<f4").tobytes())
+                out.write(raw(np.ascontiguousarray(mel, dtype="<f4")))
         info = out.commit()
     return JobOutput(
         format="npy",

@@ -1,5 +1,7 @@
 """Vocode one window: the file's mel around it in, its samples out."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from shared.keys import chunk_key
@@ -7,9 +9,10 @@ from shared.records import Piece
 from worker.arrays import put_array
 from worker.chunks import Window, output_span, vocoder_view
 from worker.engine import VocodeItem
+from worker.lost import WorkLost
 from worker.mels import read_mel, windows_of
 from worker.models.interface import MelSpan
-from worker.task import Stopped, Task
+from worker.task import Task
 
 
 def vocode(task: Task) -> list[Piece] | None:
@@ -21,7 +24,8 @@ def vocode(task: Task) -> list[Piece] | None:
     assert engine is not None
     first, last = vocoder_view(window, plan.frames, plan.geometry)
     start, stop = output_span(window, plan.frames, plan.extended_samples)
-    mel = read_mel(task.ctx.store, task.job_id, plan, _attempts(task, windows_of(plan, first, last)), first, last)
+    attempts = _attempts(task, windows_of(plan, first, last))
+    mel = read_mel(task.ctx.store, task.job_id, plan, attempts, first, last, near=task.ctx.mels)
     span = MelSpan(
         first_frame=first, total_frames=plan.frames, total_samples=plan.extended_samples, start=start, stop=stop
     )
@@ -31,10 +35,8 @@ def vocode(task: Task) -> list[Piece] | None:
     return task.ctx.records.complete(task.job_id, task.claim, model=engine.model_label("vocode"))
 
 
-def _attempts(task: Task, windows: list[Window]) -> dict[int, int]:
-    indices = [window.index for window in windows]
-    try:
-        attempts = task.ctx.records.winners(task.job_id, [Piece("restore", index) for index in indices])
-    except KeyError:
-        raise Stopped from None
-    return dict(zip(indices, attempts, strict=True))
+def _attempts(task: Task, windows: list[Window]) -> Mapping[int, int]:
+    for window in windows:
+        if window.index not in task.claim.mels:
+            raise WorkLost(Piece("restore", window.index), None)
+    return task.claim.mels
