@@ -27,6 +27,12 @@ class DeviceUnavailableError(ModelError):
     code = "device_unavailable"
 
 
+class PrecisionUnavailableError(ModelError):
+    """A precision that the chosen backend does not have on this machine."""
+
+    code = "precision_unavailable"
+
+
 class WeightsUnavailableError(ModelError):
     """A checkpoint that is neither here nor to be fetched."""
 

@@ -1,0 +1,76 @@
+"""OpenVINO's backend: networks in, runners out, converted networks kept between starts."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from worker.backends.openvino import convert
+from worker.backends.openvino.cache import ModelCache, Models, cache_folder
+from worker.backends.openvino.library import VERSION, check_precision, configuration, core
+from worker.backends.openvino.parts import STAGES, Part, restorer_parts, vocoder_parts
+from worker.backends.openvino.restorer import OpenVINORestorer
+from worker.backends.openvino.running import PartRunner
+from worker.backends.openvino.vocoder import OpenVINOVocoder
+from worker.models.constants import GRID, HOP, N_MELS
+from worker.models.interface import Precision, RestorerRunner, VocoderRunner
+from worker.models.networks import RestorerNetwork
+from worker.models.tfgan import TFGAN
+
+Parts = list[tuple[Part, nn.Module]]
+
+
+class OpenVINOBackend:
+    """Intel's library on a CPU, in fp32 or bf16.
+
+    Each part of a network is compiled once, when it is loaded, for any length of time: a new length costs nothing.
+    """
+
+    name = "openvino"
+
+    def __init__(
+        self, *, precision: Precision = "fp32", threads: int | None = None, cache_dir: Path | None = None
+    ) -> None:
+        """Compute on `threads` (default: as many as torch), and keep converted networks in `cache_dir`.
+
+        See `cache.cache_folder` for the default and for a folder beside the weights.
+        Raises `PrecisionUnavailableError`: not on this CPU.
+        """
+        check_precision(precision)
+        self.precision: Precision = precision
+        self.device = torch.device("cpu")
+        self._configuration = configuration(precision, threads or torch.get_num_threads())
+        self._cache = ModelCache(cache_dir or cache_folder())
+
+    def run_restorer(self, network: RestorerNetwork, weights: Mapping[str, str]) -> RestorerRunner:
+        """Convert, or find converted, and compile; the network's tensors are not kept."""
+        runner = OpenVINORestorer(self._prepare("restorer", weights, lambda: restorer_parts(network)))
+        quiet = torch.full((1, 1, GRID, N_MELS), 1e-4)
+        runner.refine(quiet, runner.denoise(quiet))  # weights are laid out when they are first used
+        return runner
+
+    def run_vocoder(self, network: TFGAN, weights: Mapping[str, str]) -> VocoderRunner:
+        """Convert, or find converted, and compile; the network's tensors are not kept."""
+        runner = OpenVINOVocoder(self._prepare("vocoder", weights, lambda: vocoder_parts(network)))
+        frames = GRID // 2
+        runner(torch.zeros(1, N_MELS, frames), (0, HOP * frames))
+        return runner
+
+    def _prepare(self, name: str, weights: Mapping[str, str], parts: Callable[[], Parts]) -> dict[str, PartRunner]:
+        kinds = {part.name: part for part, _ in parts()}
+        models = self._models(name, weights, parts)
+        return {
+            part: PartRunner(kinds[part], core().compile_model(model, "CPU", dict(self._configuration)))
+            for part, model in models.items()
+        }
+
+    def _models(self, name: str, weights: Mapping[str, str], parts: Callable[[], Parts]) -> Models:
+        recipe = {"weights": dict(weights), "conversion": convert.VERSION, "openvino": VERSION, "shapes": "any time"}
+        if weights:
+            return self._cache.fetch(name, recipe, lambda: _converted(parts()))
+        return dict(_converted(parts()))
+
+
+def _converted(parts: Parts) -> Models:
+    return {part.name: convert.convert(part, network) for part, network in parts}
