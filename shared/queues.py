@@ -74,6 +74,7 @@ def celery_app(settings: Settings) -> Celery:
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
             "queue_order_strategy": "sorted",
+            "priority_steps": [0],  # messages have none of their own: one key a queue to wait at, not four
             "socket_timeout": 10,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,

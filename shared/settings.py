@@ -90,6 +90,11 @@ class Settings(BaseSettings):
     max_batch_size: int = Field(1, ge=1, description="Most windows of one length in one pass.")
     max_wait_ms: float = Field(5.0, ge=0, description="Longest wait for a batch to fill.")
     batch_deadline_seconds: float = Field(900.0, gt=0, description="A pass that takes longer ends the process.")
+    mel_handover: Literal["storage", "memory"] = Field(
+        "storage",
+        description="`storage` writes every mel; `memory` does not while one worker alone vocodes.",
+    )
+    mel_memory_mib: int = Field(64, ge=0, description="Mels kept in memory by a worker that serves both stages.")
     audio_concurrency: int = Field(2, ge=1, description="Splits and stitches at once in an audio worker.")
     visibility_timeout: int = Field(3600, ge=60, description="Seconds until Redis hands a message out again.")
 

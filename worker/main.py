@@ -21,6 +21,7 @@ from shared.log import configure
 from shared.queues import STAGES, Dispatcher, celery_app, queues_of
 from shared.settings import Settings
 from worker.context import Context
+from worker.handover import Handover
 from worker.heap import share_one_heap
 from worker.tasks import register
 
@@ -60,8 +61,10 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
     engine = _engine(settings, stages, load)
     app = celery_app(settings)
     kinds = [kind for stage in stages for kind in STAGES[stage]]
-    register(app, Context(settings, records, store, Dispatcher(app), engine), kinds)
-    with _Beat(settings, stages, engine):
+    beat = _Beat(settings, stages, engine)
+    mels = _handover(settings, stages, beat)
+    register(app, Context(settings, records, store, Dispatcher(app), engine, mels), kinds)
+    with beat:
         queues = queues_of(stages)
         app.worker_main(
             [
@@ -94,6 +97,14 @@ def _engine(settings: Settings, stages: Collection[str], load: Load | None) -> E
     return (load or load_engine)(settings, stages)
 
 
+def _handover(settings: Settings, stages: Collection[str], beat: _Beat) -> Handover | None:
+    """Where mels stay for the vocoder of this process, if it has one: while no other vocoder lives, that can be all."""
+    if not {"restore", "vocode"} <= set(stages):
+        return None
+    in_memory = settings.mel_handover == "memory"
+    return Handover(settings.mel_memory_mib * 2**20, suffices=lambda: in_memory and beat.alone)
+
+
 def _concurrency(settings: Settings, stages: Collection[str]) -> int:
     """Twice the batch: while one half is computed, the other is read and written."""
     return settings.audio_concurrency if set(stages) == {"audio"} else 2 * settings.max_batch_size
@@ -107,7 +118,12 @@ class _Beat:
     """Tells Redis that this worker lives, from when it takes work, as long as its model thread does.
 
     If that hangs, it ends the process.
+
+    Attributes:
+        alone: as far as was known at the last beat, no other worker serves the stage `vocode`.
     """
+
+    alone = False
 
     def __init__(self, settings: Settings, stages: Collection[str], engine: Engine | None) -> None:
         # In haste: neither the watch over the model thread nor the process's end is to wait for a Redis that is away.
@@ -142,7 +158,9 @@ class _Beat:
             self._watch()
             try:
                 self._presence.announce(_name(), self._stages, ttl=_PRESENCE_SECONDS)
+                self.alone = self._presence.count()["vocode"] == 1
             except Exception as error:  # Redis may be away; the next beat tells it
+                self.alone = False
                 log.warning("presence not announced", reason=type(error).__name__)
             self._stop.wait(_BEAT_SECONDS)
 

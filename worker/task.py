@@ -11,7 +11,7 @@ from shared.errors import QueueUnavailable, ServiceError, StorageError, StorageU
 from shared.formats import OutputNotPossible
 from shared.jobs import TERMINAL, Job, JobError, Manifest, Priority, Status
 from shared.keys import results_prefix, work_prefix
-from shared.records import STITCH, Claim, LostAgain, Piece, Refusal
+from shared.records import STITCH, Claim, Kind, LostAgain, Piece, Refusal
 from worker.arrays import ArrayFormatError
 from worker.audio.errors import AudioError
 from worker.context import Context
@@ -87,16 +87,19 @@ class Task:
 Step = Callable[[Task], list[Piece] | None]
 
 
-def perform(ctx: Context, step: Step, job_id: str, piece: Piece) -> None:
+def perform(ctx: Context, step: Step, job_id: str, piece: Piece, *, keep: Kind | None = None) -> Piece | None:
     """Claim a piece, do it, and send what it made ready. Running it twice changes nothing.
+
+    Of what it made ready, one piece of the kind to *keep* is not sent but given back: the caller performs it, and
+    then says to the records that all was sent. Until then this piece's message brings it back.
 
     Raises:
         QueueUnavailable, StorageUnavailable: perform it again, here or elsewhere; nothing is lost.
     """
     claim = ctx.records.claim(job_id, piece)
     if isinstance(claim, Claim):
-        _attempt(Task(ctx, job_id, claim), step)
-    elif claim is Refusal.DONE:
+        return _attempt(Task(ctx, job_id, claim), step, keep)
+    if claim is Refusal.DONE:
         # The attempt that did it may not have been able to send this.
         handed = ctx.records.unsent(job_id, piece)
         manifest = ctx.records.manifest(job_id) if handed else None
@@ -104,9 +107,10 @@ def perform(ctx: Context, step: Step, job_id: str, piece: Piece) -> None:
             _send(ctx, job_id, piece, handed, manifest.options.priority)
     else:
         _wind_up(ctx, job_id)
+    return None
 
 
-def _attempt(task: Task, step: Step) -> None:
+def _attempt(task: Task, step: Step, keep: Kind | None) -> Piece | None:
     started = time.monotonic()
     piece = task.claim.piece
     words = {"job_id": task.job_id, "piece": str(piece), "attempt": task.claim.attempt}
@@ -116,29 +120,35 @@ def _attempt(task: Task, step: Step) -> None:
         handed = None
     except WorkLost as lost:
         _make_again(task, lost)
-        return
+        return None
     except (QueueUnavailable, StorageUnavailable):
         raise
     except EXPLAINED as error:
         _fail(task, error.code, str(error))
-        return
+        return None
     except Exception:
         log.exception("piece failed unexpectedly", **words)
         _fail(task, "internal_error", _UNEXPECTED)
-        return
+        return None
     if handed is None:
         log.info("attempt discarded", **words)
         task.discard()
-    else:
-        log.info("piece done", **words, seconds=round(time.monotonic() - started, 3))
-        _send(task.ctx, task.job_id, piece, handed, task.claim.priority)
-    if handed is None or piece == STITCH:
         _wind_up(task.ctx, task.job_id)
+        return None
+    log.info("piece done", **words, seconds=round(time.monotonic() - started, 3))
+    kept = next((one for one in handed if one.kind == keep), None)
+    _send(task.ctx, task.job_id, piece, [one for one in handed if one != kept], task.claim.priority, all_sent=not kept)
+    if piece == STITCH:
+        _wind_up(task.ctx, task.job_id)
+    return kept
 
 
-def _send(ctx: Context, job_id: str, piece: Piece, handed: list[Piece], priority: Priority) -> None:
+def _send(
+    ctx: Context, job_id: str, piece: Piece, handed: list[Piece], priority: Priority, *, all_sent: bool = True
+) -> None:
     if handed:
         ctx.dispatcher.send(job_id, handed, priority)
+    if handed and all_sent:
         ctx.records.sent(job_id, piece)
 
 

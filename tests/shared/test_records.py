@@ -6,7 +6,7 @@ import redis
 
 from shared.errors import QueueUnavailable
 from shared.jobs import JobError, JobInput, JobOptions, JobOutput, Manifest, Status
-from shared.records import SPLIT, STITCH, Claim, JobRecords, Piece, Refusal, connect
+from shared.records import SPLIT, STITCH, Claim, JobRecords, LostAgain, Piece, Refusal, connect
 
 OUTPUT = JobOutput(format="wav", media_type="audio/wav", filename="a-restored.wav", bytes=10, samples=3)
 
@@ -278,3 +278,71 @@ def test_redis_that_is_away_is_one_clear_error_without_its_url():
     with pytest.raises(QueueUnavailable, match="VFQ_REDIS_URL") as caught:
         records.get("a" * 32)
     assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+def long_job(records):
+    """A job of six windows, the first three restored; gives its id and the claim of vocode:0."""
+    job = manifest()
+    records.create(job)
+    split = records.claim(job.id, SPLIT)
+    records.complete_split(job.id, split, pieces=6, reach=1, window=3, seconds=180.0, plan="the plan")
+    for index in range(3):
+        records.complete(job.id, records.claim(job.id, Piece("restore", index)), model="m")
+    return job.id, records.claim(job.id, Piece("vocode", 0))
+
+
+def test_a_claim_tells_the_plan_and_which_mels_count(records, long_job):
+    job_id, first = long_job
+    assert (first.plan, first.mels, first.priority) == ("the plan", {0: 1, 1: 1}, "interactive")
+    assert records.claim(job_id, Piece("vocode", 1)).mels == {0: 1, 1: 1, 2: 1}
+    assert records.claim(job_id, Piece("vocode", 5)).mels == {}
+    assert records.claim(job_id, Piece("restore", 3)).mels == {}
+
+
+def test_lost_work_is_made_again_under_another_number_and_who_missed_it_goes_on_after(records, long_job):
+    job_id, first = long_job
+    lost = Piece("restore", 1)
+    assert records.lost(job_id, first, lost, 1) == [lost]
+    assert records.get(job_id).progress.done_seconds == 0
+    assert records.claim(job_id, Piece("vocode", 0)).mels == {0: 1}
+    again = records.claim(job_id, lost)
+    assert again.attempt == 2
+    assert Piece("vocode", 0) in records.complete(job_id, again, model="m")
+    assert records.claim(job_id, Piece("vocode", 0)).mels == {0: 1, 1: 2}
+
+
+def test_work_that_two_miss_is_made_once_and_both_go_on(records, long_job):
+    job_id, first = long_job
+    second, lost = records.claim(job_id, Piece("vocode", 1)), Piece("restore", 1)
+    assert records.lost(job_id, first, lost, 1) == [lost]
+    assert records.lost(job_id, second, lost, 1) == []
+    assert records.lost(job_id, first, lost, 1) == [lost], "asked again: the answer may not have arrived"
+    handed = records.complete(job_id, records.claim(job_id, lost), model="m")
+    assert {Piece("vocode", 0), Piece("vocode", 1)} <= set(handed)
+    assert records.lost(job_id, first, lost, 1) == [first.piece], "it has been made again meanwhile"
+
+
+def test_what_a_lost_piece_had_not_sent_is_not_forgotten(records, long_job):
+    job_id, first = long_job
+    lost = Piece("restore", 2)
+    unsent = records.unsent(job_id, lost)
+    assert unsent
+    records.lost(job_id, first, lost, 1)
+    assert set(unsent) <= set(records.complete(job_id, records.claim(job_id, lost), model="m"))
+
+
+def test_work_that_is_lost_again_and_again_is_not_made_for_ever(records, long_job):
+    job_id, first = long_job
+    lost = Piece("restore", 1)
+    for attempt in range(1, 4):
+        assert records.lost(job_id, first, lost, attempt) == [lost]
+        records.complete(job_id, records.claim(job_id, lost), model="m")
+    with pytest.raises(LostAgain):
+        records.lost(job_id, first, lost, 4)
+
+
+def test_nothing_is_made_again_for_a_job_that_is_to_stop(records, long_job):
+    job_id, first = long_job
+    records.cancel(job_id)
+    assert records.lost(job_id, first, Piece("restore", 1), 1) is None

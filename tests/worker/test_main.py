@@ -1,13 +1,14 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from shared.presence import Presence
 from shared.records import connect
 from shared.settings import Settings
 from tests.support.ports import free_port
-from worker.main import _Beat
+from worker.main import _Beat, _handover
 
 
 def test_a_worker_tells_that_it_lives_until_it_ends(clean_redis):
@@ -33,3 +34,31 @@ def test_a_worker_for_audio_alone_never_loads_torch():
         "[step_of(kind) for kind in STAGES['audio']]; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_vocoder_knows_whether_it_is_the_only_one(clean_redis):
+    presence = Presence(connect(clean_redis))
+    beat = _Beat(Settings(redis_url=clean_redis), ["restore", "vocode"], None)
+    assert not beat.alone, "not before it has asked"
+    with beat:
+        beat.begin()
+        while not beat.alone:
+            pass
+    presence.announce("another", ["vocode"], ttl=60)
+    beat = _Beat(Settings(redis_url=clean_redis), ["restore", "vocode"], None)
+    with beat:
+        beat.begin()
+        while presence.count()["vocode"] < 2:
+            pass
+    assert not beat.alone
+
+
+def test_only_a_worker_of_both_model_stages_hands_mels_over():
+    beat = _Beat(Settings(mel_handover="memory"), ["vocode"], None)
+    assert _handover(Settings(), ["vocode"], beat) is None
+    mel = np.ones((1, 4, 128), np.float32)
+    for handover, alone, suffices in [("storage", True, False), ("memory", False, False), ("memory", True, True)]:
+        beat.alone = alone
+        mels = _handover(Settings(mel_handover=handover), ["restore", "vocode"], beat)
+        assert mels.keep("a", mel) is suffices
+        assert mels.get("a") is not None

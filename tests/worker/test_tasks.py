@@ -64,3 +64,63 @@ def test_a_task_without_storage_gives_its_message_back(worker, monkeypatch):
     assert caught.value.requeue
     worker.run()
     assert worker.records.get(job).status is Status.SUCCEEDED
+
+
+@pytest.fixture
+def both(bench):
+    """A worker that serves both model stages, by its tasks."""
+    made = bench(in_flight=4)
+    made.app = Celery(set_as_current=False)
+    register(made.app, made.ctx, ["split", "restore", "vocode", "stitch"])
+
+    def task():
+        job_id, piece = made.waiting.popleft()
+        made.app.tasks[task_name(piece.kind)](job_id, *([] if piece.index is None else [piece.index]))
+
+    made.task = task
+    return made
+
+
+def finish(worker):
+    while worker.waiting:
+        worker.task()
+
+
+def test_a_worker_of_both_stages_vocodes_what_it_restored_without_a_message(both):
+    job = both.submit(wav(noise(300_000)))
+    finish(both)
+    assert both.records.get(job).status is Status.SUCCEEDED
+    sent = [piece.kind for piece in both.sent]
+    # What the last restore makes ready is more than one.
+    assert sent.count("vocode") == 1 < sent.count("restore")
+
+
+def test_a_worker_that_is_to_end_sends_what_it_could_have_gone_on_with(both, monkeypatch):
+    job = both.submit(wav(noise(300_000)))
+    monkeypatch.setattr(state, "should_stop", 0)
+    finish(both)
+    assert both.records.get(job).status is Status.SUCCEEDED
+    sent = [piece.kind for piece in both.sent]
+    assert sent.count("vocode") == sent.count("restore")
+
+
+def test_a_vocode_without_a_message_that_meets_an_absent_storage_comes_back_by_its_restore(both, monkeypatch):
+    job = both.submit(wav(noise(300_000)))
+    both.task()
+    both.task()
+    message = both.waiting[0]
+    writer = both.store.writer
+
+    def away(key, **kwargs):
+        if "/vocode/" in key:
+            raise StorageUnavailable("away")
+        return writer(key, **kwargs)
+
+    monkeypatch.setattr(both.store, "writer", away)
+    with pytest.raises(Reject) as caught:
+        both.task()
+    assert caught.value.requeue
+    monkeypatch.undo()
+    both.waiting.append(message)
+    finish(both)
+    assert both.records.get(job).status is Status.SUCCEEDED
