@@ -9,6 +9,7 @@ is not reached.
 import argparse
 import io
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -21,8 +22,15 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from bench.service import COSTLESS_WORKER, Service, form_of, service
+from bench.alone import plan_of, restore_alone
+from bench.service import COSTLESS_WORKER, PRODUCT_WORKER, Service, form_of, service
 from bench.signals import speech_like
+from bench.weights import ensure_weights
+from shared.log import configure
+from shared.settings import Settings, load_settings
+from worker.arrays import Floats
+from worker.engine import Engine
+from worker.engine.load import load_engine
 from worker.models.constants import SAMPLE_RATE
 
 LEAST_CHUNKS = 40.0
@@ -30,7 +38,10 @@ LEAST_JOBS = 15.0
 MOST_OVERHEAD = 0.05
 """Of the 5-minute file; the 30-minute file is told beside it."""
 JOB_SECONDS = 3.0
-_JOB_POLL, _FILE_POLL = 0.1, 0.02
+_JOB_POLL, _FILE_POLL = 0.1, 0.2
+"""Seconds between two looks at a job; a file's seconds are those of its record, whatever the looks."""
+WARM_SECONDS = 75.0
+"""Three windows: a first, one inside and a last."""
 _MINUTE = 60
 
 
@@ -76,8 +87,8 @@ def _costless(asked: argparse.Namespace) -> tuple[bool, dict[str, object]]:
         tempfile.TemporaryDirectory(prefix="vfq-overhead-") as folder,
         service(Path(folder), workers=[COSTLESS_WORKER]) as running,
     ):
-        short = _short_jobs(running, jobs, asked.clients, rounds)
-        long = {seconds: _chunks(running, seconds, rounds) for seconds in lengths}
+        short = short_jobs(running, jobs, asked.clients, rounds)
+        long = {seconds: long_file(running, seconds, rounds) for seconds in lengths}
     _print_costless(short, long)
     good = short.median >= LEAST_JOBS and all(one.median >= LEAST_CHUNKS for one in long.values())
     return good, {
@@ -87,7 +98,7 @@ def _costless(asked: argparse.Namespace) -> tuple[bool, dict[str, object]]:
     }
 
 
-def _short_jobs(running: Service, jobs: int, clients: int, rounds: int) -> Measured:
+def short_jobs(running: Service, jobs: int, clients: int, rounds: int) -> Measured:
     """Whole jobs a second: sent, waited for and fetched by several clients at once."""
     form = form_of(wav_of(JOB_SECONDS))
     _storm(running, form, 2 * clients, clients)
@@ -126,10 +137,13 @@ def _one_client(running: Service, form: bytes, jobs: int) -> None:
             door.result(job_id)
 
 
-def _chunks(running: Service, seconds: float, rounds: int) -> Measured:
-    """Chunks a second of one long file, from its acceptance to its end: split, restore, vocode and stitch."""
+def long_file(running: Service, seconds: float, rounds: int, *, warm: float | None = None) -> Measured:
+    """Chunks a second of one long file, from its acceptance to its end: split, restore, vocode and stitch.
+
+    First the same file, or *warm* seconds of it, passes unmeasured.
+    """
     form = form_of(wav_of(seconds))
-    file_seconds(running, form)
+    file_seconds(running, form_of(wav_of(warm)) if warm else form)
     rates, before = [], running.cpu_seconds()
     for _ in range(rounds):
         rates.append(chunks_of(seconds) / file_seconds(running, form))
@@ -147,20 +161,19 @@ def file_seconds(running: Service, form: bytes) -> float:
 
 def chunks_of(seconds: float) -> int:
     """Tell how many windows a file of so many seconds falls into with the default sizes."""
-    from shared.settings import Settings
-    from worker.chunks import Geometry, plan_windows
-    from worker.plan import frames_of
+    return len(plan_of(round(seconds * SAMPLE_RATE), Settings()).windows)
 
-    sizes = Settings()
-    geometry = Geometry(core=sizes.core_frames, context=sizes.context_frames, halo=sizes.halo_frames)
-    return len(plan_windows(frames_of(round(seconds * SAMPLE_RATE)), geometry))
+
+def audio_of(seconds: float) -> Floats:
+    """Repeat the same spoken minute for so many seconds, mono."""
+    minute = speech_like(round(min(seconds, _MINUTE) * SAMPLE_RATE), 3)
+    return np.resize(minute, round(seconds * SAMPLE_RATE))
 
 
 def wav_of(seconds: float) -> bytes:
-    """Make a WAV of so many seconds of the same spoken minute, 16 bit mono."""
-    minute = speech_like(round(min(seconds, _MINUTE) * SAMPLE_RATE), 3)
+    """Make a 16-bit WAV of it."""
     file = io.BytesIO()
-    soundfile.write(file, np.resize(minute, round(seconds * SAMPLE_RATE)), SAMPLE_RATE, "PCM_16", format="WAV")
+    soundfile.write(file, audio_of(seconds), SAMPLE_RATE, "PCM_16", format="WAV")
     return file.getvalue()
 
 
@@ -179,8 +192,67 @@ def _print_costless(short: Measured, long: dict[float, Measured]) -> None:
         print(f"{name:<24} {least:>7g} {one.median:>8.1f}  {costs}")
 
 
-def _real(asked):
-    raise NotImplementedError
+@dataclass(frozen=True)
+class Compared:
+    """One length: the seconds of each round with the whole stack and with the engine alone, taken turn by turn.
+
+    `overhead` is the median over the rounds of what the stack takes more, as a share of the engine alone.
+    `cpu_overhead` is the same of processor time: other work on the machine changes it less.
+    """
+
+    stack: list[float]
+    alone: list[float]
+    overhead: float
+    cpu_overhead: float
+
+
+def _real(asked: argparse.Namespace) -> tuple[bool, dict[str, object]]:
+    lengths = asked.seconds or ([60.0] if asked.quick else [300.0, 1800.0])
+    weights = asked.weights or ensure_weights(Path("build/random-weights-seed0"))
+    environment = {"VFQ_WEIGHTS_DIR": str(weights.resolve()), "VFQ_WEIGHTS_UNVERIFIED": "true"}
+    os.environ.update(environment)
+    settings = load_settings()
+    configure(settings)
+    engine = load_engine(settings, ("restore", "vocode"))
+    with (
+        tempfile.TemporaryDirectory(prefix="vfq-overhead-") as folder,
+        service(Path(folder), workers=[PRODUCT_WORKER], environment=environment) as running,
+    ):
+        _compare(running, engine, settings, WARM_SECONDS, 1)
+        found = {seconds: _compare(running, engine, settings, seconds, asked.rounds or 1) for seconds in lengths}
+    engine.close()
+    _print_real(found)
+    good = all(one.overhead <= MOST_OVERHEAD for one in found.values())
+    return good, {"overhead": {f"{seconds:g}": asdict(one) for seconds, one in found.items()}, "most": MOST_OVERHEAD}
+
+
+def _compare(running: Service, engine: Engine, settings: Settings, seconds: float, rounds: int) -> Compared:
+    form, audio = form_of(wav_of(seconds)), audio_of(seconds)
+    plan = plan_of(len(audio), settings)
+    alone, stack, cpu = [], [], []
+    for _ in range(rounds):
+        began = time.process_time()
+        alone.append(restore_alone(engine, audio, plan))
+        bare, before = time.process_time() - began, running.cpu_seconds()
+        stack.append(file_seconds(running, form))
+        cpu.append((sum(running.cpu_seconds().values()) - sum(before.values())) / bare - 1)
+    overhead = statistics.median(whole / bare - 1 for whole, bare in zip(stack, alone, strict=True))
+    return Compared(
+        [round(one, 3) for one in stack],
+        [round(one, 3) for one in alone],
+        round(overhead, 4),
+        round(statistics.median(cpu), 4),
+    )
+
+
+def _print_real(found: dict[float, Compared]) -> None:
+    print(
+        f"{'real networks':<14} {'engine alone':>14} {'whole stack':>14} {'overhead':>9} {'processor':>10} {'speed':>9}"
+    )
+    for seconds, one in found.items():
+        alone, stack = statistics.median(one.alone), statistics.median(one.stack)
+        shares = f"{one.overhead:>9.1%} {one.cpu_overhead:>10.1%}"
+        print(f"{f'{seconds:g} s':<14} {alone:>12.2f} s {stack:>12.2f} s {shares} {seconds / stack:>7.2f} x")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def vocode(task: Task) -> list[Piece] | None:
     )
     audio = engine.vocode([VocodeItem(channel, span) for channel in mel])
     key = chunk_key(task.job_id, "vocode", window.index, task.claim.attempt)
-    put_array(task.ctx.store, task.own(key), np.stack(audio, axis=1))
+    put_array(task.ctx.store, task.own(key), audio[0][:, None] if len(audio) == 1 else np.stack(audio, axis=1))
     return task.ctx.records.complete(task.job_id, task.claim, model=engine.model_label("vocode"))
 
 
