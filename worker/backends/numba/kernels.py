@@ -1,0 +1,179 @@
+"""The compiled loops of one-dimensional convolutions over signals `[T, C]`, a row for each time.
+
+A convolution of dilation d is d convolutions of dilation 1, each over every d-th row. A *unit* is what one Winograd
+transform makes: the four rows t, t+d, t+2d, t+3d of the output. Units count up along the first of these rows, so the
+rows that neighbouring units read and write are neighbours as well.
+"""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, cast
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from worker.backends.numba.blas import sgemm
+from worker.backends.numba.winograd import FAR, NEAR
+
+Floats = NDArray[np.float32]
+Parameters = ParamSpec("Parameters")
+
+
+def compiled(*, reorder: bool = False) -> Callable[[Callable[Parameters, None]], Callable[Parameters, None]]:
+    """Compile a loop at its first call, without the interpreter's lock, and keep the code on disk where that can be.
+
+    NaN and infinity keep their meaning, as they show that something is wrong; `reorder` lets sums be vectorised.
+    """
+    fastmath = {"contract", "nsz"} | ({"reassoc"} if reorder else set())
+
+    def decorate(loop: Callable[Parameters, None]) -> Callable[Parameters, None]:
+        rules: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
+        try:
+            return cast(Callable[Parameters, None], njit(cache=True, **rules)(loop))
+        except RuntimeError:  # no folder to keep code in can be written
+            return cast(Callable[Parameters, None], njit(**rules)(loop))
+
+    return decorate
+
+
+P1, Q1 = np.float32(NEAR), np.float32(FAR)
+P2, Q2 = np.float32(NEAR**2), np.float32(FAR**2)
+P3, Q3 = np.float32(NEAR**3), np.float32(FAR**3)
+PQ, PS = np.float32(NEAR**2 * FAR**2), np.float32(NEAR**2 + FAR**2)
+ONE, ZERO = np.float32(1), np.float32(0)
+
+
+def units(rows: int, dilation: int) -> int:
+    """Units that `rows` of output take; the last ones have fewer than four rows where it does not divide."""
+    blocks, rest = divmod(rows, 4 * dilation)
+    return blocks * dilation + min(dilation, rest)
+
+
+@compiled()
+def _transform_rows(x: Floats, zero: Floats, d: int, first: int, last: int, slope: np.float32, V: Floats) -> None:
+    """Bᵀ of the leaky ReLU of each unit's six input rows."""
+    rows = x.shape[0]
+    for unit in range(first, last):
+        t = 4 * d * (unit // d) + unit % d
+        i = unit - first
+        r0 = x[t - d] if t >= d else zero
+        r1 = x[t]
+        r2 = x[t + d] if t + d < rows else zero
+        r3 = x[t + 2 * d] if t + 2 * d < rows else zero
+        r4 = x[t + 3 * d] if t + 3 * d < rows else zero
+        r5 = x[t + 4 * d] if t + 4 * d < rows else zero
+        v0, v1, v2, v3, v4, v5 = V[0, i], V[1, i], V[2, i], V[3, i], V[4, i], V[5, i]
+        for c in range(x.shape[1]):
+            x0, x1, x2 = max(r0[c], slope * r0[c]), max(r1[c], slope * r1[c]), max(r2[c], slope * r2[c])
+            x3, x4, x5 = max(r3[c], slope * r3[c]), max(r4[c], slope * r4[c]), max(r5[c], slope * r5[c])
+            even_far, odd_far = x4 - Q2 * x2, P1 * (x3 - Q2 * x1)
+            even_near, odd_near = x4 - P2 * x2, Q1 * (x3 - P2 * x1)
+            v0[c] = PQ * x0 - PS * x2 + x4
+            v1[c], v2[c] = even_far + odd_far, even_far - odd_far
+            v3[c], v4[c] = even_near + odd_near, even_near - odd_near
+            v5[c] = PQ * x1 - PS * x3 + x5
+
+
+@compiled()
+def _collect_rows(
+    M: Floats, bias: Floats, d: int, first: int, last: int, slope: np.float32, keep: int, y: Floats, spare: Floats
+) -> None:
+    """Leaky ReLU of Aᵀ and the bias into each unit's four rows; `keep` (0 or 1) times what is there is added."""
+    rows = y.shape[0]
+    for unit in range(first, last):
+        t = 4 * d * (unit // d) + unit % d
+        i = unit - first
+        y0 = y[t]
+        y1 = y[t + d] if t + d < rows else spare
+        y2 = y[t + 2 * d] if t + 2 * d < rows else spare
+        y3 = y[t + 3 * d] if t + 3 * d < rows else spare
+        m0, m1, m2, m3, m4, m5 = M[0, i], M[1, i], M[2, i], M[3, i], M[4, i], M[5, i]
+        if keep:
+            for c in range(y.shape[1]):
+                even_near, odd_near = m1[c] + m2[c], m1[c] - m2[c]
+                even_far, odd_far = m3[c] + m4[c], m3[c] - m4[c]
+                b = bias[c]
+                y0[c] += m0[c] + even_near + even_far + b
+                y1[c] += P1 * odd_near + Q1 * odd_far + b
+                y2[c] += P2 * even_near + Q2 * even_far + b
+                y3[c] += P3 * odd_near + Q3 * odd_far + m5[c] + b
+        else:
+            for c in range(y.shape[1]):
+                even_near, odd_near = m1[c] + m2[c], m1[c] - m2[c]
+                even_far, odd_far = m3[c] + m4[c], m3[c] - m4[c]
+                b = bias[c]
+                z0 = m0[c] + even_near + even_far + b
+                z1 = P1 * odd_near + Q1 * odd_far + b
+                z2 = P2 * even_near + Q2 * even_far + b
+                z3 = P3 * odd_near + Q3 * odd_far + m5[c] + b
+                y0[c], y1[c] = max(z0, slope * z0), max(z1, slope * z1)
+                y2[c], y3[c] = max(z2, slope * z2), max(z3, slope * z3)
+
+
+@compiled()
+def convolve(
+    gemm: int,
+    x: Floats,
+    filters: Floats,
+    bias: Floats,
+    dilation: int,
+    first: int,
+    last: int,
+    slopes: Floats,
+    keep: int,
+    y: Floats,
+    V: Floats,
+    M: Floats,
+    zero: Floats,
+    spare: Floats,
+) -> None:
+    """Units `first` … `last` of y = lrelu(conv(lrelu(x))), or of y += conv(lrelu(x)) where `keep` is set.
+
+    `x` and `y` are `[T, C]`, `filters` `[6, C, C]`, `slopes` those of the leaky ReLUs before and after; `V`, `M`
+    `[6, units, C]`, `zero` (of zeros) and `spare` `[C]` are the caller's scratch. Outside of `x` there are zeros.
+    """
+    channels = x.shape[1]
+    step = V.shape[1]
+    for begin in range(first, last, step):
+        end = min(begin + step, last)
+        _transform_rows(x, zero, dilation, begin, end, slopes[0], V)
+        for j in range(6):
+            sgemm(
+                gemm, end - begin, channels, channels,
+                V[j].ctypes.data, channels, filters[j].ctypes.data, channels, ZERO, M[j].ctypes.data, channels,
+            )  # fmt: skip
+        _collect_rows(M, bias, dilation, begin, end, slopes[1], keep, y, spare)
+
+
+@compiled()
+def spread(gemm: int, x: Floats, here: Floats, before: Floats, bias: Floats, first: int, last: int, y: Floats) -> None:
+    """Rows `first` … `last` of a transposed convolution of kernel 2u and stride u: y[j] = x[j]·here + x[j−1]·before.
+
+    `x` is `[rows, Cin]` and begins with row `first − 1`; `here` and `before` are `[Cin, u·Cout]`; `y` is
+    `[rows, u·Cout]`: u rows of the output each.
+    """
+    inputs, wide = here.shape
+    rows = last - first
+    for j in range(first, last):
+        y[j] = bias
+    target = y[first:].ctypes.data
+    sgemm(gemm, rows, wide, inputs, x[1:].ctypes.data, inputs, here.ctypes.data, wide, ONE, target, wide)
+    sgemm(gemm, rows, wide, inputs, x.ctypes.data, inputs, before.ctypes.data, wide, ONE, target, wide)
+
+
+@compiled(reorder=True)
+def project(x: Floats, weights: Floats, slope: np.float32, first: int, last: int, y: Floats) -> None:
+    """y[t] = weights · lrelu(x[t]) for rows `first` … `last`; `x` `[T, C]`, `weights` `[7, C]`, `y` `[T, 7]`."""
+    for t in range(first, last):
+        row = x[t]
+        s0 = s1 = s2 = s3 = s4 = s5 = s6 = ZERO
+        for c in range(x.shape[1]):
+            value = max(row[c], slope * row[c])
+            s0 += value * weights[0, c]
+            s1 += value * weights[1, c]
+            s2 += value * weights[2, c]
+            s3 += value * weights[3, c]
+            s4 += value * weights[4, c]
+            s5 += value * weights[5, c]
+            s6 += value * weights[6, c]
+        y[t, 0], y[t, 1], y[t, 2], y[t, 3], y[t, 4], y[t, 5], y[t, 6] = s0, s1, s2, s3, s4, s5, s6

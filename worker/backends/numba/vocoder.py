@@ -1,0 +1,187 @@
+"""The vocoder's network over signals `[T, C]`, its residual stacks by Winograd convolutions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from worker.backends.numba.blas import sgemm_address
+from worker.backends.numba.kernels import Floats, convolve, project, spread, units
+from worker.backends.numba.team import Team
+from worker.backends.numba.winograd import PRODUCTS, transform_filters
+from worker.models.tfgan import FACTORS, TFGAN, Plan, Range, ResidualStack, Upsampler, plan_ranges
+
+Space = tuple[Floats, Floats, Floats, Floats]
+"""Scratch of one member of the team; see `kernels.convolve`."""
+
+UNITS = {512: 512, 256: 256, 128: 128, 64: 128}
+"""Units of one turn, by channels: few enough that their products stay in the cache, enough for BLAS."""
+PART_UNITS = 1024
+"""Units that a thread takes at once, at 64 channels; fewer where there are more."""
+TILE = 441 * 1000
+"""Samples for which the two wide last stages are calculated at once: bounds the memory."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution of a residual stack."""
+
+    filters: Floats
+    bias: Floats
+    dilation: int
+    slopes: Floats
+    """Of the leaky ReLUs before and after it; 1 for none."""
+    keep: int
+    """1 where its output is added to what is there."""
+
+    @classmethod
+    def of(cls, conv: Any, *, slope: float, keep: int) -> "Layer":
+        """Take over a convolution."""
+        slopes = np.full(2, slope, np.float32)
+        return cls(transform_filters(conv.weight), conv.bias.numpy(), conv.dilation[0], slopes, keep)
+
+    def part(self, source: Floats, target: Floats, index: int, size: int, space: Space) -> None:
+        """Calculate the units of one part."""
+        first, last = index * size, min((index + 1) * size, units(len(source), self.dilation))
+        convolve(
+            sgemm_address(), source, self.filters, self.bias, self.dilation,
+            first, last, self.slopes, self.keep, target, *space,
+        )  # fmt: skip
+
+
+class Stack:
+    """A residual stack, in place."""
+
+    def __init__(self, stack: ResidualStack) -> None:
+        pairs: Any = stack.layers
+        self._pairs = [(Layer.of(pair[1], slope=0.01, keep=0), Layer.of(pair[3], slope=1.0, keep=1)) for pair in pairs]
+        self._channels = len(self._pairs[0][0].bias)
+
+    def __call__(self, x: Floats, team: Team) -> None:
+        """`[T, C]`, in place."""
+        inner = np.empty_like(x)
+        turn = UNITS[self._channels]
+        spaces = [_space(turn, self._channels) for _ in range(team.size)]
+        for dilated, plain in self._pairs:
+            self._share(dilated, x, inner, spaces, team)
+            self._share(plain, inner, x, spaces, team)
+
+    def _share(self, layer: Layer, source: Floats, target: Floats, spaces: list[Space], team: Team) -> None:
+        size = max(UNITS[self._channels], PART_UNITS * 64 // self._channels)
+        parts = -(-units(len(source), layer.dilation) // size)
+        team.share(parts, lambda index, member: layer.part(source, target, index, size, spaces[member]))
+
+
+def _space(turn: int, channels: int) -> Space:
+    V, M = (np.empty((PRODUCTS, turn, channels), np.float32) for _ in range(2))
+    return V, M, np.zeros(channels, np.float32), np.empty(channels, np.float32)
+
+
+class Spreader:
+    """Leaky ReLU, x + sin(x), transposed convolution."""
+
+    ROWS = 256
+
+    def __init__(self, upsampler: Upsampler) -> None:
+        layer = upsampler.layer
+        self.factor = int(layer.stride[0])
+        self.outputs = layer.out_channels
+        self._padding = int(layer.padding[0])
+        taps = layer.weight.permute(0, 2, 1).reshape(layer.in_channels, 2, -1)
+        self._here, self._before = (np.ascontiguousarray(taps[:, half].numpy()) for half in (0, 1))
+        assert layer.bias is not None
+        self._bias = np.tile(layer.bias.numpy(), self.factor)
+
+    def __call__(self, x: Floats, team: Team) -> Floats:
+        """`[T, Cin]` → `[factor·T, Cout]`."""
+        rows = len(x) + 1
+        y = np.empty((rows, self.factor * self.outputs), np.float32)
+        gemm = sgemm_address()
+
+        def work(index: int, _: int) -> None:
+            first, last = index * self.ROWS, min((index + 1) * self.ROWS, rows)
+            source = torch.zeros(last - first + 1, x.shape[1])
+            a, b = max(first - 1, 0), min(last, len(x))
+            active = functional.leaky_relu(torch.from_numpy(x[a:b]), 0.2)
+            torch.add(active, torch.sin(active), out=source[a - first + 1 : b - first + 1])
+            spread(gemm, source.numpy(), self._here, self._before, self._bias, first, last, y)
+
+        team.share(-(-rows // self.ROWS), work)
+        return y.reshape(-1, self.outputs)[self._padding :][: self.factor * len(x)]
+
+
+class Mouth:
+    """Leaky ReLU, a convolution of 7 onto one channel with reflection at the ends, tanh."""
+
+    ROWS = 8192
+
+    def __init__(self, layer: nn.Conv1d) -> None:
+        assert layer.bias is not None
+        self._weights = np.ascontiguousarray(layer.weight[0].T.numpy())
+        self._bias = float(layer.bias[0])
+
+    def __call__(self, x: Floats, team: Team) -> Tensor:
+        """`[T, C]` → `[T]`."""
+        shares = np.empty((len(x), len(self._weights)), np.float32)
+
+        def work(index: int, _: int) -> None:
+            first, last = index * self.ROWS, min((index + 1) * self.ROWS, len(x))
+            project(x, self._weights, np.float32(0.2), first, last, shares)
+
+        team.share(-(-len(x) // self.ROWS), work)
+        reach = len(self._weights) // 2
+        shares = np.pad(shares, ((reach, reach), (0, 0)), mode="reflect")
+        total = sum(shares[tap : tap + len(x), tap] for tap in range(len(self._weights)))
+        return torch.from_numpy(total + np.float32(self._bias)).tanh()
+
+
+class Vocoder:
+    """The whole network."""
+
+    def __init__(self, network: TFGAN, team: Team) -> None:
+        steps: Any = network.generator
+        self._team = team
+        self._enter = nn.Sequential(network.condnet, *steps[:2])
+        self._spreaders = [Spreader(steps[3 + 3 * stage]) for stage in range(len(FACTORS))]
+        self._stacks = [Stack(steps[4 + 3 * stage]) for stage in range(len(FACTORS))]
+        self._mouth = Mouth(steps[16])
+
+    def __call__(self, condition: Tensor, wanted: Range) -> Tensor:
+        """See `interface.VocoderRunner`."""
+        return torch.stack([self._run(item[None], wanted) for item in condition])
+
+    def _run(self, condition: Tensor, wanted: Range) -> Tensor:
+        frames = condition.shape[2]
+        plan = plan_ranges(frames, wanted)
+        entered = self._enter(condition[:, :, plan.frames[0] : plan.frames[1]])
+        x, at = np.ascontiguousarray(entered[0].T.numpy()), plan.frames[0]
+        x, at = self._climb(x, at, plan, (0, 1))
+        output = torch.empty(wanted[1] - wanted[0])
+        for start, stop in _tiles(wanted):
+            part = plan_ranges(frames, (start, stop))
+            y, y_at = self._climb(x, at, part, (2, 3))
+            samples = self._mouth(y[part.last[0] - y_at : part.last[1] - y_at], self._team)
+            output[start - wanted[0] : stop - wanted[0]] = samples[start - part.last[0] : stop - part.last[0]]
+        return output
+
+    def _climb(self, x: Floats, at: int, plan: Plan, stages: tuple[int, ...]) -> tuple[Floats, int]:
+        """Upsampler and stack of each stage, as far as the plan needs; rows `[T, C]` and where they begin."""
+        for stage in stages:
+            enter, leave = plan.enter[stage], plan.leave[stage]
+            x = self._spreaders[stage](x[enter[0] - at : enter[1] - at], self._team)
+            at = enter[0] * FACTORS[stage]
+            x, at = x[leave[0] - at : leave[1] - at], leave[0]
+            self._stacks[stage](x, self._team)
+        return x, at
+
+
+def _tiles(wanted: Range) -> Iterator[Range]:
+    """Cut a range into nearly equal ones of at most `TILE`."""
+    total = wanted[1] - wanted[0]
+    count = max(1, -(-total // TILE))
+    for number in range(count):
+        yield wanted[0] + total * number // count, wanted[0] + total * (number + 1) // count
