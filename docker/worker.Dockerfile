@@ -12,7 +12,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY shared ./shared
 COPY worker ./worker
 COPY cli ./cli
-RUN /opt/app/bin/pip install -c constraints.txt ".[worker]"
+RUN /opt/app/bin/pip install -c constraints.txt ".[worker,cpu]"
 
 FROM python:3.12-slim
 ENV PATH=/opt/app/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HF_HOME=/var/cache/huggingface

@@ -167,7 +167,7 @@ def test_the_image_of_the_worker_takes_torch_first_and_as_it_is_pinned():
     first, second = [rest for rest in worker.all("RUN") if "pip install" in rest]
     assert first.endswith(f" torch=={PINS['torch']}")
     assert "$TORCH_INDEX" in first
-    assert second.endswith('-c constraints.txt ".[worker]"')
+    assert second.endswith('-c constraints.txt ".[worker,cpu]"')
     assert worker.all("ARG") == ['TORCH_INDEX=""']
     assert "TORCH_INDEX" in service("audio-worker").raw["build"]["args"]
 

@@ -64,7 +64,9 @@ class Dockerfile:
     def extras(self) -> set[str]:
         """The extras of the project that it installs."""
         installed = [rest for rest in self.all("RUN") if "pip install -c" in rest]
-        return {extra for rest in installed for extra in re.findall(r"\.\[(\w+)\]", rest)}
+        return {
+            extra for rest in installed for some in re.findall(r"\.\[([\w,]+)\]", rest) for extra in some.split(",")
+        }
 
 
 def read_dockerfile(path: Path) -> Dockerfile:

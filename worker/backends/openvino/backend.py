@@ -9,7 +9,7 @@ from torch import nn
 from worker.backends.openvino import convert
 from worker.backends.openvino.cache import ModelCache, Models, cache_folder
 from worker.backends.openvino.library import VERSION, check_precision, configuration, core
-from worker.backends.openvino.parts import STAGES, Part, restorer_parts, vocoder_parts
+from worker.backends.openvino.parts import Part, restorer_parts, vocoder_parts
 from worker.backends.openvino.restorer import OpenVINORestorer
 from worker.backends.openvino.running import PartRunner
 from worker.backends.openvino.vocoder import OpenVINOVocoder
@@ -17,6 +17,8 @@ from worker.models.constants import GRID, HOP, N_MELS
 from worker.models.interface import Precision, RestorerRunner, VocoderRunner
 from worker.models.networks import RestorerNetwork
 from worker.models.tfgan import TFGAN
+
+USUAL_FRAMES = 25 * GRID
 
 Parts = list[tuple[Part, nn.Module]]
 
@@ -46,15 +48,16 @@ class OpenVINOBackend:
     def run_restorer(self, network: RestorerNetwork, weights: Mapping[str, str]) -> RestorerRunner:
         """Convert, or find converted, and compile; the network's tensors are not kept."""
         runner = OpenVINORestorer(self._prepare("restorer", weights, lambda: restorer_parts(network)))
-        quiet = torch.full((1, 1, GRID, N_MELS), 1e-4)
-        runner.refine(quiet, runner.denoise(quiet))  # weights are laid out when they are first used
+        # Weights are laid out when they are first used, the UNet's once more if a window is much longer than the
+        # first: in another 100 MB. So the first is as long as those of long files are.
+        quiet = torch.full((1, 1, USUAL_FRAMES, N_MELS), 1e-4)
+        runner.refine(quiet, runner.denoise(quiet))
         return runner
 
     def run_vocoder(self, network: TFGAN, weights: Mapping[str, str]) -> VocoderRunner:
         """Convert, or find converted, and compile; the network's tensors are not kept."""
         runner = OpenVINOVocoder(self._prepare("vocoder", weights, lambda: vocoder_parts(network)))
-        frames = GRID // 2
-        runner(torch.zeros(1, N_MELS, frames), (0, HOP * frames))
+        runner(torch.zeros(1, N_MELS, 16), (0, 16 * HOP))
         return runner
 
     def _prepare(self, name: str, weights: Mapping[str, str], parts: Callable[[], Parts]) -> dict[str, PartRunner]:

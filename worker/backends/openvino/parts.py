@@ -67,7 +67,7 @@ def _stage(stage: int) -> Part:
     )
 
 
-STAGE_UNITS = (WHOLE, 14_336, 43_008, 65_536)
+STAGE_UNITS = (WHOLE, WHOLE, 32_768, 32_768)
 """What a stage's tiles are at most; larger ones cost memory, smaller ones compute more of their neighbours."""
 DENOISER = Part("denoiser", (Input(1, bands=128),))
 ENCODERS = tuple(_encoder(level) for level in range(OUTER))
@@ -147,8 +147,10 @@ class PhasedUpsampler(nn.Module):
         """`[B, inputs, t]` → `[B, outputs, u·t]`."""
         x = x + torch.sin(x)
         phases = functional.conv1d(x, self.get_buffer("kernel"), self.get_buffer("bias"), padding=1)
-        values = phases.unflatten(1, (self.outputs, self.factor)).transpose(2, 3).flatten(2)
-        return values[:, :, self.padding : self.padding + self.factor * x.shape[2]]
+        items, _, count = phases.shape
+        values = phases.reshape(items, self.outputs, self.factor, count).transpose(2, 3).flatten(2)
+        wanted: Tensor = values[:, :, self.padding : self.padding + self.factor * x.shape[2]]
+        return wanted
 
 
 def restorer_parts(network: RestorerNetwork) -> list[tuple[Part, nn.Module]]:
@@ -168,10 +170,10 @@ def vocoder_parts(network: TFGAN) -> list[tuple[Part, nn.Module]]:
         at = 2 + 3 * stage
         upsampler = steps[at + 1]
         assert isinstance(upsampler, Upsampler)
-        layers = [steps[at], PhasedUpsampler(upsampler), steps[at + 2]]
+        layers: list[nn.Module] = [steps[at], PhasedUpsampler(upsampler), steps[at + 2]]
         if stage == 0:
-            layers = [network.condnet, *steps[:2], *layers]
+            layers = [network.condnet, steps[0], steps[1], *layers]
         if stage == len(STAGES) - 1:
-            layers += steps[14:]
+            layers.append(steps[14:])
         parts.append((part, nn.Sequential(*layers)))
     return parts

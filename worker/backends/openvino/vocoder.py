@@ -6,9 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worker.backends.openvino.parts import STAGES
+from worker.backends.openvino.parts import STAGES, Part
 from worker.backends.openvino.running import Array, PartRunner, Stretch
-from worker.backends.openvino.tiles import Range, widen
+from worker.backends.openvino.tiles import Range, cut, widen
+from worker.models.constants import HOP
+
+PIECE = 1024 * HOP
+"""Samples for which the last three stages run at once. What they hold is a megabyte for each 25 milliseconds; the
+first stage, which reaches furthest, is small and runs for the whole window."""
 
 
 class OpenVINOVocoder:
@@ -22,12 +27,19 @@ class OpenVINOVocoder:
         return torch.from_numpy(np.stack([self._vocode(item.numpy(), wanted) for item in condition]))
 
     def _vocode(self, condition: Array, wanted: Range) -> Array:
-        x, length = Stretch(condition), condition.shape[1]
-        for part, keep in zip(STAGES, plan(length, wanted), strict=True):
-            (values,) = self._parts[part.name]([x], keep, length)
-            factor = part.gives[0]
-            x, length = Stretch(values, at=keep[0] * factor), length * factor
-        return x.values[0, wanted[0] - x.at : wanted[1] - x.at]
+        frames = condition.shape[1]
+        wide = self._run(STAGES[0], Stretch(condition), plan(frames, wanted)[0], frames)
+        pieces = []
+        for tile in cut(wanted, length=frames * HOP, reach=0, largest=PIECE):
+            x, length = wide, frames * STAGES[0].gives[0]
+            for part, keep in zip(STAGES[1:], plan(frames, tile.keep)[1:], strict=True):
+                x, length = self._run(part, x, keep, length), length * part.gives[0]
+            pieces.append(x.values[0, tile.keep[0] - x.at : tile.keep[1] - x.at])
+        return np.concatenate(pieces)
+
+    def _run(self, part: Part, x: Stretch, keep: Range, length: int) -> Stretch:
+        (values,) = self._parts[part.name]([x], keep, length)
+        return Stretch(values, at=keep[0] * part.gives[0])
 
 
 def plan(frames: int, wanted: Range) -> list[Range]:
