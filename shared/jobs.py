@@ -156,6 +156,9 @@ class JobModel(BaseModel):
     stage: Stage
     model_type: str
     weights: str | None = Field(None, description="Hash of its weights; none for a model without weights.")
+    backend: str | None = Field(None, description="Library that ran it.")
+    precision: str | None = Field(None, description="What it computed in: fp32, tf32, bf16 or fp16.")
+    device: str | None = Field(None, description="Device of the worker that ran it: cpu, cuda or cuda:N.")
 
 
 class Job(BaseModel):

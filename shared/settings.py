@@ -85,8 +85,11 @@ class Settings(BaseSettings):
     griffin_lim_iterations: int = Field(32, ge=1, le=100, description="Iterations of GriffinLimVocoder.")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
     backend: BackendName = Field("auto", description="Library that runs the networks; auto takes the fastest here.")
-    precision: Precision = Field("fp32", description="What the networks compute in: fp32 (equal output), bf16, fp16.")
+    precision: Precision = Field(
+        "fp32", description="What the networks compute in: fp32 (equal output), tf32 and fp16 (CUDA), bf16."
+    )
     threads: int = Field(0, ge=0, description="Threads of the networks on a CPU; 0 leaves the choice to torch.")
+    model_threads: int = Field(0, ge=0, description="Batches computed at once; 0: two on CUDA, one on a CPU.")
     max_batch_size: int = Field(1, ge=1, description="Most windows of one length in one pass.")
     max_wait_ms: float = Field(5.0, ge=0, description="Longest wait for a batch to fill.")
     batch_deadline_seconds: float = Field(900.0, gt=0, description="A pass that takes longer ends the process.")
@@ -94,7 +97,7 @@ class Settings(BaseSettings):
         "storage",
         description="`storage` writes every mel; `memory` does not while one worker alone vocodes.",
     )
-    mel_memory_mib: int = Field(64, ge=0, description="Mels kept in memory by a worker that serves both stages.")
+    mel_memory_mib: int = Field(32, ge=0, description="Mels kept in memory by a worker that serves both stages.")
     audio_concurrency: int = Field(2, ge=1, description="Splits and stitches at once in an audio worker.")
     visibility_timeout: int = Field(3600, ge=60, description="Seconds until Redis hands a message out again.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,3 +31,7 @@ class Context:
     dispatcher: Dispatcher
     engine: Engine | None = None
     mels: Handover | None = None
+
+    def coming(self) -> AbstractContextManager[None]:
+        """Let batches wait a little for the piece in hand, which will ask for a model when it has read its data."""
+        return nullcontext() if self.engine is None else self.engine.coming()

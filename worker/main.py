@@ -71,7 +71,7 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
                 "--quiet",
                 "worker",
                 "--pool=threads",
-                f"--concurrency={_concurrency(settings, stages)}",
+                f"--concurrency={_concurrency(settings, stages, engine)}",
                 f"--queues={','.join(queues)}",
                 f"--hostname={_name()}",
                 "--without-gossip",
@@ -105,9 +105,11 @@ def _handover(settings: Settings, stages: Collection[str], beat: _Beat) -> Hando
     return Handover(settings.mel_memory_mib * 2**20, suffices=lambda: in_memory and beat.alone)
 
 
-def _concurrency(settings: Settings, stages: Collection[str]) -> int:
-    """Twice the batch: while one half is computed, the other is read and written."""
-    return settings.audio_concurrency if set(stages) == {"audio"} else 2 * settings.max_batch_size
+def _concurrency(settings: Settings, stages: Collection[str], engine: Engine | None) -> int:
+    """Twice what is computed at once: while one half is computed, the other is read and written."""
+    if set(stages) == {"audio"}:
+        return settings.audio_concurrency
+    return 2 * settings.max_batch_size * (engine.batcher.threads if engine else 1)
 
 
 def _name() -> str:

@@ -37,8 +37,10 @@ def _time(fields: Mapping[str, str], name: str) -> float | None:
 
 
 def _model(stage: Stage, text: str) -> JobModel:
-    model_type, _, weights = text.partition(" ")
-    return JobModel(stage=stage, model_type=model_type, weights=weights or None)
+    """A worker writes what it knows: type, weights (or `-`), backend, precision, device."""
+    names = ("model_type", "weights", "backend", "precision", "device")
+    known = {name: word for name, word in zip(names, text.split(), strict=False) if word != "-"}
+    return JobModel.model_validate({"stage": stage, **known})
 
 
 def _progress(fields: Mapping[str, str], status: Status, stages: tuple[Stage, ...]) -> Progress:

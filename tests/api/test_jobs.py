@@ -19,7 +19,9 @@ def test_a_job_is_told_from_the_first_chunk_to_the_result(api: Api):
     job_id = api.submit()["id"]
     claim = api.begin(job_id)
     (piece,) = api.records.complete_split(job_id, claim, pieces=1, reach=1, window=4, seconds=30.0)
-    api.records.complete(job_id, api.records.claim(job_id, piece), model="VoiceFixerRestorer sha256:ab")
+    api.records.complete(
+        job_id, api.records.claim(job_id, piece), model="VoiceFixerRestorer sha256:ab cuda bf16 cuda:1"
+    )
     half = api.client.get(f"/v1/jobs/{job_id}").json
     assert (half["status"], half["queue_position"], half["output"]) == ("processing", None, None)
     assert half["progress"]["stage"] == "vocode"
@@ -27,17 +29,19 @@ def test_a_job_is_told_from_the_first_chunk_to_the_result(api: Api):
     assert half["metrics"]["audio_seconds"] == 30.0
     assert half["metrics"]["queue_seconds"] >= 0
     assert half["metrics"]["processing_seconds"] is None
-    assert half["models"] == [{"stage": "restore", "model_type": "VoiceFixerRestorer", "weights": "sha256:ab"}]
+    by = {"backend": "cuda", "precision": "bf16", "device": "cuda:1"}
+    assert half["models"] == [{"stage": "restore", "model_type": "VoiceFixerRestorer", "weights": "sha256:ab", **by}]
 
     claim = api.records.claim(job_id, Piece("vocode", 0))
     assert isinstance(claim, Claim)
-    api.records.complete(job_id, claim, model="GriffinLimVocoder")
+    api.records.complete(job_id, claim, model="GriffinLimVocoder - torch fp32 cpu")
     api.succeed(job_id)
     answer = api.client.get(f"/v1/jobs/{job_id}")
     done = answer.json
     assert (done["status"], done["progress"]["percent"], done["error"]) == ("succeeded", 100.0, None)
     assert done["output"]["filename"] == "speech-restored.wav"
-    assert done["models"][1] == {"stage": "vocode", "model_type": "GriffinLimVocoder", "weights": None}
+    by = {"backend": "torch", "precision": "fp32", "device": "cpu"}
+    assert done["models"][1] == {"stage": "vocode", "model_type": "GriffinLimVocoder", "weights": None, **by}
     assert done["metrics"]["processing_seconds"] >= 0
     assert done["created_at"] <= done["started_at"] <= done["completed_at"]
     assert "Retry-After" not in answer.headers

@@ -2,22 +2,65 @@
 
 import torch
 
-from worker.models.errors import DeviceUnavailableError
+from worker.models.errors import BackendUnavailableError, PrecisionUnavailableError
 from worker.models.interface import Backend, Precision
 from worker.models.plain import PlainBackend
 from worker.models.registry import resolve_device
+
+AMPERE = (8, 0)
+"""The compute capability from which on a card computes in TF32 and bf16."""
 
 
 def choose_backend(name: str = "auto", *, device: str = "auto", precision: Precision = "fp32") -> Backend:
     """Find the backend called `name`, or the fastest one there is for the device.
 
-    Raises `DeviceUnavailableError`: a device that is not here.
+    Raises `DeviceUnavailableError`, `BackendUnavailableError` or `PrecisionUnavailableError`: what is not here, or does
+    not go together; the message says what does.
     """
-    target = resolve_device(device)
-    if name not in ("auto", "torch") or precision != "fp32":
-        raise DeviceUnavailableError(f"Backend {name!r} in {precision} is not here.")
+    target = resolve_device("cuda" if name == "cuda" and device == "auto" else device)
     if target.startswith("cuda"):
-        # fp32 is to be what it says: by default cuDNN convolves in TF32, with 10 bits of mantissa.
+        return _on_cuda(name, target, precision)
+    if name == "cuda":
+        raise BackendUnavailableError("VFQ_BACKEND=cuda does not run on VFQ_DEVICE=cpu: leave one of them out.")
+    if precision in ("tf32", "fp16"):
+        raise PrecisionUnavailableError(
+            f"VFQ_PRECISION={precision} needs a CUDA device, and this worker computes on a CPU: take fp32 or bf16."
+        )
+    return _on_cpu(name, precision)
+
+
+def _on_cpu(name: str, precision: Precision) -> Backend:
+    if name == "openvino":
+        from worker.backends.openvino.backend import OpenVINOBackend
+
+        return OpenVINOBackend(precision=precision)
+    if name == "numba" or (name == "auto" and precision == "fp32"):
+        from worker.backends.numba.backend import NumbaBackend
+
+        return NumbaBackend(precision=precision)
+    if name == "auto":
+        return _on_cpu("openvino", precision)
+    if precision != "fp32":
+        raise PrecisionUnavailableError(
+            f"PyTorch runs in fp32 on a CPU, not in {precision}: take VFQ_BACKEND=openvino."
+        )
+    return PlainBackend()
+
+
+def _on_cuda(name: str, device: str, precision: Precision) -> Backend:
+    if name not in ("auto", "cuda", "torch"):
+        raise BackendUnavailableError(f"VFQ_BACKEND={name} runs on a CPU alone: take VFQ_DEVICE=cpu with it, or auto.")
+    if name == "torch" and precision != "fp32":
+        raise PrecisionUnavailableError(f"VFQ_BACKEND=torch runs in fp32 alone: take cuda or auto for {precision}.")
+    capability = torch.cuda.get_device_capability(device)
+    if precision in ("tf32", "bf16") and capability < AMPERE:
+        raise PrecisionUnavailableError(
+            f"{torch.cuda.get_device_name(device)} has no matrix units for {precision}: take fp16 or fp32."
+        )
+    if name == "torch":
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
-    return PlainBackend(target)
+        return PlainBackend(device)
+    from worker.backends.cuda import CudaBackend
+
+    return CudaBackend(device, precision)

@@ -1,99 +1,206 @@
-"""One thread that owns the models and runs requests of one shape together."""
+"""The threads that own the models: they run requests of one shape together."""
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+import structlog
+
+from worker.engine.memory import MemoryExhausted, let_go, lost_device, ran_out_of_memory
+from worker.engine.places import Host, Place
+
+log = structlog.get_logger()
+
+Run = Callable[[Sequence[Any]], Sequence[Any]]
+"""Gets items of equal keys and gives as many results."""
 
 
 @dataclass(frozen=True)
 class _Request:
     key: Hashable
-    run: Callable[[Sequence[Any]], Sequence[Any]]
+    run: Run
     item: Any
     future: "Future[Any]" = field(default_factory=Future)
+    since: float = field(default_factory=time.monotonic)
+
+
+class _DeviceLost(Exception):
+    """Nothing more can be computed in this process."""
 
 
 class Batcher:
-    """Collects requests from many threads and runs those with equal keys in one call on one thread.
+    """Collects requests from many threads and runs those with equal keys in one call on a model thread.
 
-    A batch that fails is run again one by one, so that one bad item fails alone.
+    A batch that fails is run again one by one, so that one bad item fails alone; one for which memory ran out is
+    halved, and no later batch of its key is as large again. A batch waits for more only while more is on its way,
+    and then no longer than `max_wait_ms` after its first request.
     """
 
-    def __init__(self, *, max_batch_size: int = 1, max_wait_ms: float = 0.0) -> None:
+    def __init__(
+        self, *, max_batch_size: int = 1, max_wait_ms: float = 0.0, threads: int = 1, place: Place | None = None
+    ) -> None:
         self._size = max_batch_size
         self._wait = max_wait_ms / 1000
+        self._place = place or Host()
         self._waiting: deque[_Request] = deque()
+        self._own: list[deque[list[_Request]]] = [deque() for _ in range(threads)]
+        self._limits: dict[Hashable, int] = {}
+        self._busy: dict[int, float] = {}
+        self._coming = 0
+        self._mine = threading.local()
         self._wake = threading.Condition()
         self._closed = False
-        self._busy_since: float | None = None
-        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
-        self._thread.start()
+        names = [(index, "model" if threads == 1 else f"model-{index}") for index in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._work, args=(index,), name=name, daemon=True) for index, name in names
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def submit(
-        self, key: Hashable, run: Callable[[Sequence[Any]], Sequence[Any]], items: Sequence[Any]
-    ) -> "list[Future[Any]]":
-        """Queue *items*; *run* gets a list of them (and others of equal *key*) and gives as many results."""
-        requests = [_Request(key, run, item) for item in items]
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """Say that this thread will submit soon; others' batches wait a little for it."""
+        with self._wake:
+            self._coming += 1
+        self._mine.coming = True
+        try:
+            yield
+        finally:
+            with self._wake:
+                self._arrive()
+
+    def submit(self, requests: Iterable[tuple[Hashable, Run, Any]]) -> "list[Future[Any]]":
+        """Queue items, each with its key and what runs it and others of equal keys."""
+        made = [_Request(*request) for request in requests]
         with self._wake:
             if self._closed:
                 raise RuntimeError("the engine is closed")
-            self._waiting.extend(requests)
-            self._wake.notify()
-        return [request.future for request in requests]
+            self._waiting.extend(made)
+            self._arrive()
+            self._wake.notify_all()
+        return [request.future for request in made]
+
+    def run_on_every_thread(self, key: Hashable, run: Run, items: Sequence[Any]) -> None:
+        """Run a batch once on each model thread, one after the other; raises what it raises."""
+        for own, thread in zip(self._own, self._threads, strict=True):
+            batch = [_Request(key, run, item) for item in items]
+            with self._wake:
+                own.append(batch)
+                self._wake.notify_all()
+            while wait([request.future for request in batch], timeout=1.0).not_done:
+                if not thread.is_alive():
+                    raise RuntimeError("a model thread has ended")
+            for request in batch:
+                request.future.result()
 
     def busy_seconds(self) -> float:
-        """Tell for how long the batch in hand has been running; 0 if there is none."""
-        since = self._busy_since
-        return time.monotonic() - since if since is not None else 0.0
+        """Tell for how long the oldest batch in hand has been running; 0 if there is none."""
+        begun = list(self._busy.values())
+        return time.monotonic() - min(begun) if begun else 0.0
+
+    @property
+    def threads(self) -> int:
+        """How many batches are computed at once."""
+        return len(self._threads)
 
     def alive(self) -> bool:
-        """Tell whether the model thread runs."""
-        return self._thread.is_alive()
+        """Tell whether the model threads run."""
+        return all(thread.is_alive() for thread in self._threads)
 
     def close(self) -> None:
-        """Finish what was submitted and end the thread."""
+        """Finish what was submitted and end the threads."""
         with self._wake:
             self._closed = True
-            self._wake.notify()
-        self._thread.join()
+            self._wake.notify_all()
+        for thread in self._threads:
+            thread.join()
 
-    def _work(self) -> None:
-        while batch := self._next_batch():
-            self._busy_since = time.monotonic()
+    def _arrive(self) -> None:
+        if getattr(self._mine, "coming", False):
+            self._mine.coming = False
+            self._coming -= 1
+            self._wake.notify_all()
+
+    def _work(self, index: int) -> None:
+        self._place.enter()
+        while batch := self._next_batch(index):
+            self._busy[index] = time.monotonic()
             try:
-                _run(batch)
+                self._run(batch)
+            except _DeviceLost as error:
+                # The thread ends with its batch unanswered, and the process with it: its jobs are not to fail of this.
+                log.error("the device is lost", reason=str(error.__cause__).partition("\n")[0])
+                return
             finally:
-                self._busy_since = None
+                del self._busy[index]
 
-    def _next_batch(self) -> list[_Request]:
+    def _next_batch(self, index: int) -> list[_Request]:
+        own = self._own[index]
         with self._wake:
-            self._wake.wait_for(lambda: self._waiting or self._closed)
-            if not self._waiting:
-                return []
-            key = self._waiting[0].key
-            self._wake.wait_for(lambda: self._closed or self._count(key) >= self._size, timeout=self._wait)
-            batch = [request for request in self._waiting if request.key == key][: self._size]
-            taken = {id(request) for request in batch}
-            self._waiting = deque(request for request in self._waiting if id(request) not in taken)
-            return batch
+            while True:
+                self._wake.wait_for(lambda: own or self._waiting or self._closed)
+                if own:
+                    return own.popleft()
+                if not self._waiting:
+                    return []
+                first = self._waiting[0]
+                left = first.since + self._wait - time.monotonic()
+                if self._complete(first.key) or left <= 0:
+                    return self._take(first.key)
+                self._wake.wait(left)
 
-    def _count(self, key: Hashable) -> int:
-        return sum(request.key == key for request in self._waiting)
+    def _complete(self, key: Hashable) -> bool:
+        """Whether a batch has nothing to gain by waiting."""
+        if self._closed or not self._coming:
+            return True
+        return sum(request.key == key for request in self._waiting) >= self._most(key)
 
+    def _most(self, key: Hashable) -> int:
+        return min(self._size, self._limits.get(key, self._size))
 
-def _run(batch: list[_Request]) -> None:
-    try:
-        results = batch[0].run([request.item for request in batch])
-    except Exception as error:
+    def _take(self, key: Hashable) -> list[_Request]:
+        batch = [request for request in self._waiting if request.key == key][: self._most(key)]
+        taken = {id(request) for request in batch}
+        self._waiting = deque(request for request in self._waiting if id(request) not in taken)
+        return batch
+
+    def _run(self, batch: list[_Request]) -> None:
+        error = _attempt(batch)
+        if error is None:
+            return
+        if lost_device(error):
+            raise _DeviceLost from error
+        if not ran_out_of_memory(error):
+            self._run_parts(batch, 1, error)
+            return
+        let_go(error)
+        self._place.release()
+        half = len(batch) // 2
+        if half:
+            self._limits[batch[0].key] = min(half, self._most(batch[0].key))
+            log.warning("memory ran out; smaller batches from now on", batch=len(batch), smaller=half)
+        self._run_parts(batch, half, MemoryExhausted())
+
+    def _run_parts(self, batch: list[_Request], size: int, error: BaseException) -> None:
+        """Run a batch again in parts of so many, or let what cannot be divided fail."""
         if len(batch) == 1:
             batch[0].future.set_exception(error)
             return
-        for request in batch:
-            _run([request])
-        return
+        for start in range(0, len(batch), size):
+            self._run(batch[start : start + size])
+
+
+def _attempt(batch: list[_Request]) -> BaseException | None:
+    """Run a batch and hand out its results; gives the error if it failed."""
+    try:
+        results = batch[0].run([request.item for request in batch])
+    except Exception as error:
+        return error
     for request, result in zip(batch, results, strict=True):
         request.future.set_result(result)
+    return None

@@ -1,20 +1,29 @@
-"""Which models a worker loads, from its settings."""
+"""Which models a worker loads, from its settings, and what is made ready before it takes work."""
 
 import os
+import time
 from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
 import structlog
 import torch
 
+from shared.errors import SettingsError
 from shared.settings import Settings
 from worker.backends.choose import choose_backend
-from worker.engine.engine import Engine
+from worker.backends.cuda import CudaBackend
+from worker.chunks import Geometry, output_span, plan_windows, vocoder_view
+from worker.engine.engine import Engine, RestoreItem, VocodeItem
+from worker.models.constants import HOP, N_MELS, padded_length
 from worker.models.hub import WeightsSource
-from worker.models.interface import Backend, Vocoder
+from worker.models.interface import Backend, MelSpan, RestoreCondition, Vocoder
 from worker.models.registry import load_restorer, load_vocoder
 
 log = structlog.get_logger()
+
+#: Backends whose models several threads may run at once.
+_SHARED = ("cuda", "torch")
 
 
 def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
@@ -22,10 +31,12 @@ def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
 
     Raises:
         ModelError: if a device is not there, or weights are missing or wrong; the message says what to do.
+        SettingsError: if settings do not go together.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
     backend = choose_backend(settings.backend, device=settings.device, precision=settings.precision)
+    threads = model_threads(settings, backend)
     weights = WeightsSource(
         folder=Path(settings.weights_dir) if settings.weights_dir else None,
         revision=settings.weights_revision,
@@ -34,15 +45,56 @@ def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
     engine = Engine(
         restorer=load_restorer(settings.restorer, weights=weights, backend=backend) if "restore" in stages else None,
         vocoder=_vocoder(settings, weights, backend) if "vocode" in stages else None,
-        device=str(backend.device),
+        backend=backend,
         max_batch_size=settings.max_batch_size,
         max_wait_ms=settings.max_wait_ms,
+        threads=threads,
     )
     described = {"backend": backend.name, "precision": backend.precision, "device": str(backend.device)}
     for stage in ("restore", "vocode"):
         if stage in stages:
             log.info("model loaded", stage=stage, model=engine.model_label(stage), **described, pid=os.getpid())
+    if isinstance(backend, CudaBackend) and backend.device.type == "cuda":
+        _warm_up(engine, backend, settings, stages)
     return engine
+
+
+def model_threads(settings: Settings, backend: Backend) -> int:
+    """How many batches are computed at once: two on a GPU, so that it never waits for the next; one on a CPU.
+
+    Raises:
+        SettingsError: if the backend's models are one thread's.
+    """
+    if settings.model_threads > 1 and backend.name not in _SHARED:
+        raise SettingsError(
+            f"VFQ_MODEL_THREADS above 1 needs one of the backends {' and '.join(_SHARED)}, not {backend.name}; "
+            "leave it out, or run more workers instead"
+        )
+    return settings.model_threads or (2 if backend.device.type == "cuda" else 1)
+
+
+def usual_items(geometry: Geometry, stages: Collection[str]) -> list[RestoreItem | VocodeItem]:
+    """The windows of which long recordings mostly consist: one of the restorer, the vocoder's first and inner one."""
+    frames = 4 * (geometry.core + geometry.context)
+    noise = np.random.default_rng(0).standard_normal(padded_length(geometry.core + 2 * geometry.context))
+    items: list[RestoreItem | VocodeItem] = []
+    if "restore" in stages:
+        items.append(RestoreItem((0.01 * noise).astype(np.float32), RestoreCondition()))
+    if "vocode" in stages:
+        for window in plan_windows(frames, geometry)[:2]:
+            first, last = vocoder_view(window, frames, geometry)
+            start, stop = output_span(window, frames, HOP * (frames - 1))
+            mel = np.abs(np.resize(noise, (last - first, N_MELS))).astype(np.float32)
+            items.append(VocodeItem(mel, MelSpan(first, frames, HOP * (frames - 1), start, stop)))
+    return items
+
+
+def _warm_up(engine: Engine, backend: CudaBackend, settings: Settings, stages: Collection[str]) -> None:
+    begun = time.monotonic()
+    geometry = Geometry(settings.core_frames, settings.context_frames, settings.halo_frames)
+    with backend.warming():
+        engine.warm_up(usual_items(geometry, stages))
+    log.info("models warmed up", seconds=round(time.monotonic() - begun, 1), max_batch_size=settings.max_batch_size)
 
 
 def _vocoder(settings: Settings, weights: WeightsSource, backend: Backend) -> Vocoder:

@@ -27,6 +27,12 @@ class DeviceUnavailableError(ModelError):
     code = "device_unavailable"
 
 
+class BackendUnavailableError(ModelError):
+    """A backend that is not here, or that does not run on the device."""
+
+    code = "backend_unavailable"
+
+
 class PrecisionUnavailableError(ModelError):
     """A precision that the chosen backend does not have on this machine."""
 

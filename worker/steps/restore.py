@@ -33,12 +33,13 @@ def restore(task: Task) -> list[Piece] | None:
     window = plan.windows[_index(task)]
     engine = task.ctx.engine
     assert engine is not None
-    with left_by(SPLIT, plan.attempt):
-        span = sample_range(window.seen_start, window.seen_stop)
-        padded = read_padded(task.ctx.store, pcm_key(task.job_id, plan.attempt), plan, *span)
-        profile = _noise_profile(task, plan)
-    conditions = _conditions(plan, window, profile)
-    mels = engine.restore([RestoreItem(*pair) for pair in zip(padded, conditions, strict=True)])
+    with task.ctx.coming():
+        with left_by(SPLIT, plan.attempt):
+            span = sample_range(window.seen_start, window.seen_stop)
+            padded = read_padded(task.ctx.store, pcm_key(task.job_id, plan.attempt), plan, *span)
+            profile = _noise_profile(task, plan)
+        conditions = _conditions(plan, window, profile)
+        mels = engine.restore([RestoreItem(*pair) for pair in zip(padded, conditions, strict=True)])
     _hand_over(task, plan, window, _kept(mels, window))
     return task.ctx.records.complete(task.job_id, task.claim, model=engine.model_label("restore"))
 

@@ -25,11 +25,12 @@ def vocode(task: Task) -> list[Piece] | None:
     first, last = vocoder_view(window, plan.frames, plan.geometry)
     start, stop = output_span(window, plan.frames, plan.extended_samples)
     attempts = _attempts(task, windows_of(plan, first, last))
-    mel = read_mel(task.ctx.store, task.job_id, plan, attempts, first, last, near=task.ctx.mels)
     span = MelSpan(
         first_frame=first, total_frames=plan.frames, total_samples=plan.extended_samples, start=start, stop=stop
     )
-    audio = engine.vocode([VocodeItem(channel, span) for channel in mel])
+    with task.ctx.coming():
+        mel = read_mel(task.ctx.store, task.job_id, plan, attempts, first, last, near=task.ctx.mels)
+        audio = engine.vocode([VocodeItem(channel, span) for channel in mel])
     key = chunk_key(task.job_id, "vocode", window.index, task.claim.attempt)
     put_array(task.ctx.store, task.own(key), audio[0][:, None] if len(audio) == 1 else np.stack(audio, axis=1))
     return task.ctx.records.complete(task.job_id, task.claim, model=engine.model_label("vocode"))
