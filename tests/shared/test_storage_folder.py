@@ -249,3 +249,42 @@ def test_a_folder_that_cannot_be_made_names_its_setting(tmp_path):
 
     with pytest.raises(SettingsError, match="VFQ_STORAGE_URL"):
         open_storage(f"file://{tmp_path}/file/store")
+
+
+def test_only_what_is_durable_waits_for_the_disk(tmp_path, monkeypatch):
+    store = open_storage(f"file://{tmp_path}/store")
+    synced = []
+    monkeypatch.setattr("shared.storage.folder.os.fsync", synced.append)
+    store.put("work/a", b"made again", durable=False)
+    assert synced == []
+    assert store.read("work/a") == b"made again"
+    store.put("b", b"kept")
+    assert synced
+
+
+def test_an_uploaded_file_stays_when_its_first_name_goes(tmp_path):
+    store = open_storage(f"file://{tmp_path}/store")
+    source = tmp_path / "result.wav"
+    source.write_bytes(b"sound")
+    info = store.upload_file("jobs/1/result.1", source)
+    inode = source.stat().st_ino
+    source.unlink()
+    assert (store.read("jobs/1/result.1"), info.size) == (b"sound", 5)
+    assert (tmp_path / "store/jobs/1/result.1").stat().st_ino == inode, "it was not copied"
+    assert [path.name for path in (tmp_path / "store/jobs/1").iterdir()] == ["result.1"]
+
+
+def test_a_file_that_cannot_have_a_second_name_is_copied(tmp_path, monkeypatch):
+    store = open_storage(f"file://{tmp_path}/store")
+    source, link = tmp_path / "result.wav", tmp_path / "link.wav"
+    source.write_bytes(b"sound")
+    link.symlink_to(source)
+    store.upload_file("through-link", link)
+
+    def refused(*args, **kwargs):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr("shared.storage.folder.os.link", refused)
+    store.upload_file("copied", source)
+    source.unlink()
+    assert store.read("through-link") == store.read("copied") == b"sound"

@@ -120,6 +120,7 @@ def test_restore_alone_and_vocode_alone_make_the_chain(bench):
 def test_the_mel_of_a_very_short_recording_can_be_vocoded(bench, samples):
     """A mel that was sent is as long as its samples: nothing was extended."""
     worker = bench(restorer=SpectralGateRestorer(), vocoder=GriffinLimVocoder(1))
+    worker.ctx.settings = worker.ctx.settings.model_copy(update={"restorer": "SpectralGateRestorer"})
     restored = worker.submit(wav(noise(samples)), stages="restore")
     worker.run()
     vocoded = worker.submit(worker.result(restored), stages="vocode", samples=samples)
@@ -349,3 +350,19 @@ def test_memory_does_not_follow_the_rates(bench):
     window = 3008 * 441 * 8 * 4 / 2**20
     assert peaks["split"] < 2 * window
     assert peaks["stitch"] < 2.5 * window
+
+
+def test_the_noise_is_measured_for_the_restorer_that_goes_by_it(bench):
+    worker = bench(restorer=SpectralGateRestorer())
+    job = worker.submit(wav(noise(100_000)))
+    worker.step()
+    assert not any("noise" in name for name in worker.objects(job))
+    worker.ctx.settings = worker.ctx.settings.model_copy(update={"restorer": "SpectralGateRestorer"})
+    other = worker.submit(wav(noise(100_000)))
+    worker.step(at=len(worker.waiting) - 1)
+    assert "work/noise.1" in worker.objects(other)
+    worker.run()
+    assert worker.records.get(other).status is Status.SUCCEEDED
+    error = worker.records.get(job).error
+    assert (error.code, error.stage) == ("noise_unknown", "restore")
+    assert "VFQ_RESTORER" in error.message
