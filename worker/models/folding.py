@@ -50,7 +50,7 @@ def fold_unet(unet: nn.Module) -> None:
     """Fold every second norm of the residual blocks; the first ones precede an activation, so they stay."""
     for block in unet.modules():
         if isinstance(block, ResidualBlock):
-            scale, shift = _affine(block.bn2)
+            scale, shift = affine(block.bn2)
             kernel = block.conv1.weight.double() * scale.view(-1, 1, 1, 1)
             block.conv1.weight = _parameter(kernel)
             block.conv1.bias = _parameter(shift)
@@ -68,7 +68,7 @@ def fold_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return folded
 
 
-def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+def affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
     """Scale and shift of an evaluated batch norm, each `[channels]` float64."""
     batch_norm = cast(nn.BatchNorm2d, norm)
     mean, variance = cast(Tensor, batch_norm.running_mean), cast(Tensor, batch_norm.running_var)
@@ -77,7 +77,7 @@ def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def _fold_before(layers: nn.Sequential, *, norm: int, linear: int) -> None:
-    scale, shift = _affine(layers[norm])
+    scale, shift = affine(layers[norm])
     layer = cast(nn.Linear, layers[linear])
     weight, bias = layer.weight.double(), layer.bias.double()
     layer.weight, layer.bias = _parameter(weight * scale), _parameter(bias + weight.sum(dim=1) * shift)
@@ -85,7 +85,7 @@ def _fold_before(layers: nn.Sequential, *, norm: int, linear: int) -> None:
 
 
 def _fold_after(layers: nn.Sequential, *, linear: int, norm: int) -> None:
-    scale, shift = _affine(layers[norm])
+    scale, shift = affine(layers[norm])
     layer = cast(nn.Linear, layers[linear])
     weight, bias = layer.weight.double(), layer.bias.double()
     layer.weight, layer.bias = _parameter(weight * scale), _parameter(bias * scale + shift)
@@ -93,7 +93,7 @@ def _fold_after(layers: nn.Sequential, *, linear: int, norm: int) -> None:
 
 
 def _fold_before_gru(block: NormedGRU) -> None:
-    scale, shift = _affine(block.bn)
+    scale, shift = affine(block.bn)
     for direction in ("l0", "l0_reverse"):
         weight = getattr(block.gru, f"weight_ih_{direction}").double()
         bias = getattr(block.gru, f"bias_ih_{direction}").double()
