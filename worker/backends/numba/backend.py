@@ -5,8 +5,10 @@ from collections.abc import Mapping
 import torch
 
 from worker.backends.numba.blas import keep_to_one_thread
+from worker.backends.numba.restorer import Restorer
 from worker.backends.numba.team import Team
 from worker.backends.numba.vocoder import Vocoder
+from worker.models.errors import PrecisionUnavailableError
 from worker.models.interface import Precision, RestorerRunner, VocoderRunner
 from worker.models.networks import RestorerNetwork
 from worker.models.tfgan import TFGAN
@@ -16,20 +18,21 @@ class NumbaBackend:
     """Winograd convolutions on all threads that PyTorch would use; equal to it but for the last bits."""
 
     name = "numba"
-    precision: Precision = "fp32"
 
-    def __init__(self) -> None:
+    def __init__(self, *, precision: Precision = "fp32") -> None:
+        """Raises `PrecisionUnavailableError` for anything but fp32."""
+        if precision != "fp32":
+            raise PrecisionUnavailableError(
+                f"VFQ_BACKEND=numba computes in fp32 alone, not in {precision}: take VFQ_BACKEND=openvino or auto."
+            )
+        self.precision: Precision = precision
         self.device = torch.device("cpu")
-        threads = torch.get_num_threads()
         keep_to_one_thread()
-        self._team = Team(threads)
-        torch.set_num_threads(
-            threads
-        )  # the team's threads set theirs, and some of PyTorch's libraries have one setting
+        self._team = Team(torch.get_num_threads())
 
     def run_restorer(self, network: RestorerNetwork, weights: Mapping[str, str]) -> RestorerRunner:  # noqa: ARG002
         """Prepare the folded network."""
-        return network
+        return Restorer(network, self._team)
 
     def run_vocoder(self, network: TFGAN, weights: Mapping[str, str]) -> VocoderRunner:  # noqa: ARG002
         """Prepare the folded network."""

@@ -24,6 +24,14 @@ def filter_transform() -> Tensor:
     return torch.from_numpy(np.array([*rows, [0.0, 0.0, 1.0]]))
 
 
+def transform_planes(weight: Tensor) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:
+    """Filters `[Cout, Cin, 3, 3]` → G g Gᵀ as `[36, Cin, Cout]` float32; see `transform_filters`."""
+    turn = filter_transform()
+    rows = torch.einsum("ia,ocab->icob", turn, weight.double())
+    both = torch.einsum("jb,icob->ijco", turn, rows)
+    return both.float().reshape(PRODUCTS**2, weight.shape[1], weight.shape[0]).contiguous().numpy()
+
+
 def transform_filters(weight: Tensor) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:
     """Filters `[Cout, Cin, 3]` → `[6, Cin, Cout]` float32, worked out in float64 and rounded once."""
     return torch.einsum("jk,oik->jio", filter_transform(), weight.double()).float().contiguous().numpy()
