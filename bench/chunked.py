@@ -30,7 +30,7 @@ class ChunkedChain:
 
     def __init__(self, folder: Path, audio: Floats, geometry: Geometry) -> None:
         self._store = open_storage(f"file://{folder.resolve()}")
-        self._store.put(pcm_key(JOB, 1), pcm_bytes(audio[:, None]))
+        self._store.put(pcm_key(JOB, 1), bytes(pcm_bytes(audio[:, None])))
         self.plan = _plan(len(audio), geometry)
         self.windows = plan_windows(self.plan.frames, geometry)
 
@@ -61,8 +61,8 @@ class ChunkedChain:
 
     def _restore_window(self, restorer: Restorer, window: Window) -> None:
         span = sample_range(window.seen_start, window.seen_stop)
-        padded = torch.from_numpy(read_padded(self._store, pcm_key(JOB, 1), self.plan, *span))
-        mel = restorer.restore(padded, [RestoreCondition()])[:, 0].numpy()
+        padded = torch.from_numpy(np.array(read_padded(self._store, pcm_key(JOB, 1), self.plan, *span)))
+        mel = restorer.restore(padded, [RestoreCondition()])[:, 0].cpu().numpy()
         self._put(window, mel[:, window.mel_start - window.seen_start : window.mel_stop - window.seen_start])
 
     def _vocode_window(self, vocoder: Vocoder, window: Window) -> Floats:
@@ -76,7 +76,7 @@ class ChunkedChain:
             stop=stop,
         )
         mel = torch.from_numpy(self.mel(first, last))[None, None]
-        return np.asarray(vocoder.vocode(mel, [span])[0].numpy())
+        return np.asarray(vocoder.vocode(mel, [span])[0].cpu().numpy())
 
     def _put(self, window: Window, mel: Floats) -> None:
         put_array(self._store, chunk_key(JOB, "restore", window.index, 1), mel)

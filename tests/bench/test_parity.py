@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from bench import parity
-from bench.parity import Row, compare, load_models, snr_db
+from bench.models import load_models
+from bench.parity import Row, compare, snr_db
 from bench.reference import Signal, run_reference
 from bench.signals import speech_like
+from worker.models.errors import DeviceUnavailableError
 
 SIGNALS = [
     Signal(speech_like(441 * 60 + 123, 1)),
@@ -48,14 +50,25 @@ def test_snr_is_in_decibels_of_power():
         snr_db(np.ones(10), np.ones(9))
 
 
-@pytest.mark.parametrize(("lowest", "code"), [(100.1, 0), (99.9, 1)])
-def test_one_figure_below_100_db_fails_the_bench(monkeypatch, capsys, tmp_path, lowest, code):
+@pytest.mark.parametrize(
+    ("precision", "lowest", "code"), [("fp32", 100.1, 0), ("fp32", 99.9, 1), ("bf16", 30.0, 0), ("bf16", 101.0, 0)]
+)
+def test_one_figure_below_100_db_fails_the_bench_in_fp32_alone(monkeypatch, capsys, tmp_path, precision, lowest, code):
     row = Row(44_100, 100, dict.fromkeys(parity.STAGES, 130.0) | {"unet": lowest})
-    monkeypatch.setattr(parity, "run", lambda weights, *, seconds, seed: [row])
-    assert parity.main(["--weights", str(tmp_path)]) == code
+    monkeypatch.setattr(parity, "run", lambda weights, **options: [row])
+    assert parity.main(["--weights", str(tmp_path), "--precision", precision]) == code
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert summary["passed"] is (code == 0)
     assert summary["lowest_db"] == lowest
+
+
+def test_a_backend_that_is_not_here_is_told_and_is_no_failure_of_equality(monkeypatch, capsys, tmp_path):
+    def refuse(weights, **options):
+        raise DeviceUnavailableError("It is not here.")
+
+    monkeypatch.setattr(parity, "run", refuse)
+    assert parity.main(["--weights", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "It is not here.\n"
 
 
 def test_lengths_cover_both_parities_and_ragged_ends():

@@ -1,0 +1,1 @@
+"""Our engine against the voicefixer package, in paired processes: ``python -m bench.engine``."""
