@@ -15,9 +15,10 @@ from worker.chunks import Geometry
 from worker.engine import Engine, RestoreItem, VocodeItem
 from worker.engine.batcher import Batcher
 from worker.engine.engine import usual_sizes
-from worker.engine.load import model_threads, usual_items
+from worker.engine.load import model_threads
 from worker.engine.memory import MemoryExhausted, lost_device, ran_out_of_memory
 from worker.engine.places import Cuda, Host
+from worker.engine.usual import usual_items
 from worker.models.constants import padded_length
 from worker.models.interface import MelSpan, RestoreCondition
 from worker.models.plain import PlainBackend

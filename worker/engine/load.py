@@ -5,7 +5,6 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-import numpy as np
 import structlog
 import torch
 
@@ -13,11 +12,11 @@ from shared.errors import SettingsError
 from shared.settings import Settings
 from worker.backends.choose import choose_backend
 from worker.backends.cuda import CudaBackend
-from worker.chunks import Geometry, output_span, plan_windows, vocoder_view
-from worker.engine.engine import Engine, RestoreItem, VocodeItem
-from worker.models.constants import HOP, N_MELS, padded_length
+from worker.chunks import Geometry
+from worker.engine.engine import Engine
+from worker.engine.usual import usual_items
 from worker.models.hub import WeightsSource
-from worker.models.interface import Backend, MelSpan, RestoreCondition, Vocoder
+from worker.models.interface import Backend, Vocoder
 from worker.models.registry import load_restorer, load_vocoder
 
 log = structlog.get_logger()
@@ -71,22 +70,6 @@ def model_threads(settings: Settings, backend: Backend) -> int:
             "leave it out, or run more workers instead"
         )
     return settings.model_threads or (2 if backend.device.type == "cuda" else 1)
-
-
-def usual_items(geometry: Geometry, stages: Collection[str]) -> list[RestoreItem | VocodeItem]:
-    """The windows of which long recordings mostly consist: one of the restorer, the vocoder's first and inner one."""
-    frames = 4 * (geometry.core + geometry.context)
-    noise = np.random.default_rng(0).standard_normal(padded_length(geometry.core + 2 * geometry.context))
-    items: list[RestoreItem | VocodeItem] = []
-    if "restore" in stages:
-        items.append(RestoreItem((0.01 * noise).astype(np.float32), RestoreCondition()))
-    if "vocode" in stages:
-        for window in plan_windows(frames, geometry)[:2]:
-            first, last = vocoder_view(window, frames, geometry)
-            start, stop = output_span(window, frames, HOP * (frames - 1))
-            mel = np.abs(np.resize(noise, (last - first, N_MELS))).astype(np.float32)
-            items.append(VocodeItem(mel, MelSpan(first, frames, HOP * (frames - 1), start, stop)))
-    return items
 
 
 def _warm_up(engine: Engine, backend: CudaBackend, settings: Settings, stages: Collection[str]) -> None:

@@ -1,0 +1,1 @@
+"""The package and our precisions on one GPU: `python -m bench.gpu`."""
