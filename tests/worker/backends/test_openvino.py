@@ -196,10 +196,10 @@ def test_without_the_library_the_error_says_what_to_install(tmp_path):
     code = """
 import sys
 sys.modules["openvino"] = None
-from worker.models.errors import DeviceUnavailableError
+from worker.models.errors import BackendUnavailableError
 try:
     import worker.backends.openvino.library
-except DeviceUnavailableError as error:
+except BackendUnavailableError as error:
     print(error)
 """
     assert "pip install openvino" in run_python(code, tmp_path).stdout

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 
-from worker.models.errors import DeviceUnavailableError, PrecisionUnavailableError
+from worker.models.errors import BackendUnavailableError, PrecisionUnavailableError
 from worker.models.interface import Precision
 
 if "openvino" not in sys.modules:
@@ -18,7 +18,7 @@ if "openvino" not in sys.modules:
 try:
     import openvino as ov
 except ImportError:
-    raise DeviceUnavailableError(
+    raise BackendUnavailableError(
         "OpenVINO is not installed here: pip install openvino, or choose another backend (VFQ_BACKEND)."
     ) from None
 
@@ -40,8 +40,8 @@ def capabilities() -> frozenset[str]:
 
 def check_precision(precision: Precision) -> None:
     """Raise `PrecisionUnavailableError` where this CPU does not compute in it."""
-    if precision == "fp16":
-        raise PrecisionUnavailableError("OpenVINO computes in fp32 or bf16 on a CPU, not in fp16: choose one of these.")
+    if precision not in ("fp32", "bf16"):
+        raise PrecisionUnavailableError(f"OpenVINO computes in fp32 or bf16 on a CPU, not in {precision}: choose one.")
     if precision == "bf16" and "BF16" not in capabilities():
         raise PrecisionUnavailableError("This CPU has neither AVX512-BF16 nor AMX, so bf16 is not here: choose fp32.")
 
