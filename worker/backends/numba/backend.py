@@ -8,6 +8,7 @@ from worker.backends.numba.blas import keep_to_one_thread
 from worker.backends.numba.restorer import Restorer
 from worker.backends.numba.team import Team
 from worker.backends.numba.vocoder import Vocoder
+from worker.models.constants import GRID, HOP, N_MELS
 from worker.models.errors import PrecisionUnavailableError
 from worker.models.interface import Precision, RestorerRunner, VocoderRunner
 from worker.models.networks import RestorerNetwork
@@ -31,9 +32,16 @@ class NumbaBackend:
         self._team = Team(torch.get_num_threads())
 
     def run_restorer(self, network: RestorerNetwork, weights: Mapping[str, str]) -> RestorerRunner:  # noqa: ARG002
-        """Prepare the folded network."""
-        return Restorer(network, self._team)
+        """Prepare the folded network, and compile what was not compiled before."""
+        runner = Restorer(network, self._team)
+        mel = torch.zeros(1, 1, GRID, N_MELS)
+        with torch.inference_mode():
+            runner.refine(mel, runner.denoise(mel))
+        return runner
 
     def run_vocoder(self, network: TFGAN, weights: Mapping[str, str]) -> VocoderRunner:  # noqa: ARG002
-        """Prepare the folded network."""
-        return Vocoder(network, self._team)
+        """Prepare the folded network, and compile what was not compiled before."""
+        runner = Vocoder(network, self._team)
+        with torch.inference_mode():
+            runner(torch.zeros(1, N_MELS, 8), (0, HOP))
+        return runner

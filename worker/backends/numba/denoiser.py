@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from worker.backends.numba.kernels import ONE, ZERO, Floats, compiled
+from worker.backends.numba.compiling import Floats, compiled
+from worker.backends.numba.kernels import ONE, ZERO
 from worker.backends.numba.team import Team
 from worker.models.denoiser import NormedGRU
 

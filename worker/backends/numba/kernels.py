@@ -5,36 +5,11 @@ transform makes: the four rows t, t+d, t+2d, t+3d of the output. Units count up 
 rows that neighbouring units read and write are neighbours as well.
 """
 
-from collections.abc import Callable
-from typing import Any, ParamSpec, cast
-
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
 from worker.backends.numba.blas import sgemm
+from worker.backends.numba.compiling import Floats, compiled
 from worker.backends.numba.winograd import FAR, NEAR
-
-Floats = NDArray[np.float32]
-Parameters = ParamSpec("Parameters")
-
-
-def compiled(*, reorder: bool = False) -> Callable[[Callable[Parameters, None]], Callable[Parameters, None]]:
-    """Compile a loop at its first call, without the interpreter's lock, and keep the code on disk where that can be.
-
-    NaN and infinity keep their meaning, as they show that something is wrong; `reorder` lets sums be vectorised.
-    """
-    fastmath = {"contract", "nsz"} | ({"reassoc"} if reorder else set())
-
-    def decorate(loop: Callable[Parameters, None]) -> Callable[Parameters, None]:
-        rules: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
-        try:
-            return cast(Callable[Parameters, None], njit(cache=True, **rules)(loop))
-        except RuntimeError:  # no folder to keep code in can be written
-            return cast(Callable[Parameters, None], njit(**rules)(loop))
-
-    return decorate
-
 
 P1, Q1 = np.float32(NEAR), np.float32(FAR)
 P2, Q2 = np.float32(NEAR**2), np.float32(FAR**2)

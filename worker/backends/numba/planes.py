@@ -7,7 +7,8 @@ lies in a *padded* plane: one row and one column of zeros before it, and zeros b
 import numpy as np
 
 from worker.backends.numba.blas import sgemm
-from worker.backends.numba.kernels import ONE, P1, P2, P3, PQ, PS, Q1, Q2, Q3, ZERO, Floats, compiled
+from worker.backends.numba.compiling import Floats, compiled
+from worker.backends.numba.kernels import ONE, P1, P2, P3, PQ, PS, Q1, Q2, Q3, ZERO
 
 
 @compiled()

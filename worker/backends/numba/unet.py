@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worker.backends.numba.blas import sgemm_address
-from worker.backends.numba.kernels import Floats
+from worker.backends.numba.compiling import Floats
 from worker.backends.numba.planes import activate, convolve_into, convolve_onto, halve, mix
 from worker.backends.numba.team import Team
 from worker.backends.numba.winograd import transform_planes

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worker.backends.numba.blas import sgemm_address
-from worker.backends.numba.kernels import Floats, convolve, project, spread, units
+from worker.backends.numba.compiling import Floats
+from worker.backends.numba.kernels import convolve, project, spread, units
 from worker.backends.numba.team import Team
 from worker.backends.numba.winograd import PRODUCTS, transform_filters
 from worker.models.tfgan import FACTORS, TFGAN, Plan, Range, ResidualStack, Upsampler, plan_ranges

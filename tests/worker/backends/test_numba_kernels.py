@@ -1,0 +1,161 @@
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from bench.parity import snr_db
+from worker.backends.numba import compiling
+from worker.backends.numba.blas import keep_to_one_thread, sgemm_address
+from worker.backends.numba.denoiser import Recurrence
+from worker.backends.numba.kernels import units
+from worker.backends.numba.planes import convolve_into, convolve_onto, halve
+from worker.backends.numba.team import Team
+from worker.backends.numba.unet import _padded, _space
+from worker.backends.numba.vocoder import Mouth, Spreader, Stack
+from worker.backends.numba.winograd import transform_planes
+from worker.models.denoiser import NormedGRU
+from worker.models.tfgan import ResidualStack, Upsampler
+
+SLOPE = np.float32(0.01)
+
+
+@pytest.fixture(scope="module")
+def team():
+    keep_to_one_thread()
+    return Team(2)
+
+
+@pytest.fixture(autouse=True)
+def repeatable():
+    torch.manual_seed(0)
+    with torch.no_grad():
+        yield
+
+
+def rows(tensor):
+    return tensor[0].T.numpy().copy(order="C")
+
+
+def quiet(module):
+    for parameter in module.parameters():
+        parameter.normal_(0, 0.05)
+    return module.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("length", [1, 3, 4, 5, 90, 700, 9000])
+def test_a_stack_equals_pytorch_whatever_its_dilations_leave_of_a_length(team, length):
+    stack, x = quiet(ResidualStack(64)), torch.randn(1, 64, length)
+    found = rows(x)
+    Stack(stack)(found, team)
+    assert snr_db(rows(stack(x.clone())), found) > 115
+
+
+@pytest.mark.parametrize(("length", "dilation"), [(1, 1), (7, 3), (8, 1), (100, 9), (9000, 2187), (2187, 2187)])
+def test_units_reach_every_row_once(length, dilation):
+    reached = [
+        4 * dilation * (unit // dilation) + unit % dilation + step * dilation
+        for unit in range(units(length, dilation))
+        for step in range(4)
+    ]
+    assert sorted(row for row in reached if row < length) == list(range(length))
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "factor"), [(128, 64, 7), (128, 64, 3)])
+@pytest.mark.parametrize("length", [1, 2, 300])
+def test_an_upsampler_equals_pytorch(team, inputs, outputs, factor, length):
+    upsampler, x = quiet(Upsampler(inputs, outputs, factor)), torch.randn(1, inputs, length)
+    expected = upsampler(functional.leaky_relu(x, 0.2))
+    assert snr_db(rows(expected), Spreader(upsampler)(rows(x), team)) > 115
+
+
+def test_the_last_convolution_reflects_at_its_ends(team):
+    conv, x = quiet(nn.Conv1d(64, 1, 7)), torch.randn(1, 64, 50)
+    expected = conv(functional.pad(functional.leaky_relu(x, 0.2), (3, 3), mode="reflect")).tanh()
+    assert snr_db(expected[0, 0], Mouth(conv)(rows(x), team)) > 115
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (4, 4), (6, 127), (13, 7)])
+def test_a_plane_s_convolutions_equal_pytorch_with_zeros_around_it(height, width):
+    weight, bias, x = torch.randn(32, 16, 3, 3) * 0.1, torch.randn(32), torch.randn(1, 16, height, width)
+    padded, target = _padded(height, width, 16), _padded(height, width, 32)
+    padded[1 : height + 1, 1 : width + 1] = x[0].permute(1, 2, 0)
+    total = -(-height // 4) * -(-width // 4)
+    filters, gemm = transform_planes(weight), sgemm_address()
+    space = _space(5, 16, 32)
+    convolve_into(gemm, padded, filters, bias.numpy(), SLOPE, (height, width), 0, total, target, *space)
+    exact = torch.conv2d(x.double(), weight.double(), padding=1)
+    expected = functional.leaky_relu(exact + bias[:, None, None], 0.01)
+    inside = target[1 : height + 1, 1 : width + 1]
+    assert snr_db(expected[0].permute(1, 2, 0), inside) > 110
+    assert np.count_nonzero(target) == np.count_nonzero(inside)
+
+    kept, ready = np.ones((height, width, 32), np.float32), _padded(height, width, 32)
+    scale, shift = np.full(32, 0.5, np.float32), np.full(32, 0.25, np.float32)
+    convolve_onto(gemm, padded, filters, scale, shift, SLOPE, 0, total, kept, ready, *space)
+    assert snr_db(exact[0].permute(1, 2, 0) + 1, kept) > 110
+    following = functional.leaky_relu(torch.from_numpy(kept) * 0.5 + 0.25, 0.01)
+    assert snr_db(following, ready[1 : height + 1, 1 : width + 1]) > 110
+
+
+def test_halving_leaves_out_an_odd_last_column():
+    x, y = np.random.default_rng(0).normal(size=(6, 7, 32)).astype(np.float32), np.empty((3, 3, 32), np.float32)
+    halve(x, 0, 3, y)
+    expected = functional.avg_pool2d(torch.from_numpy(x).permute(2, 0, 1)[None], 2)[0].permute(1, 2, 0)
+    assert snr_db(expected, y) > 120
+
+
+@pytest.mark.parametrize(("items", "steps"), [(1, 1), (1, 70), (3, 5)])
+def test_a_recurrence_equals_pytorch_in_both_directions(team, items, steps):
+    block, x = quiet(NormedGRU()), torch.randn(items, 1, steps, 512)
+    block.bn = nn.Identity()
+    assert snr_db(block(x), Recurrence(block, team)(x)) > 115
+
+
+def test_a_team_does_every_part_once_and_on_several_threads(team):
+    done, threads, both = [], set(), threading.Barrier(2)
+
+    def work(part, member):
+        if part < 2:
+            both.wait(10)
+        done.append(part)
+        threads.add((member, threading.get_ident()))
+
+    team.share(50, work)
+    assert sorted(done) == list(range(50))
+    assert len(threads) == 2
+
+
+@pytest.mark.parametrize("bad", range(4))
+def test_a_team_passes_on_what_goes_wrong_and_works_on(team, bad):
+    def work(part, _):
+        if part == bad:
+            raise ValueError(f"part {part}")
+
+    with pytest.raises(ValueError, match=f"part {bad}"):
+        team.share(4, work)
+    done = []
+    team.share(3, lambda part, _: done.append(part))
+    assert sorted(done) == [0, 1, 2]
+
+
+def test_without_a_folder_to_keep_code_in_loops_are_compiled_all_the_same(monkeypatch):
+    real = compiling.njit
+
+    def njit(*, cache=False, **rules):
+        if cache:
+            raise RuntimeError("no locator available")
+        return real(**rules)
+
+    monkeypatch.setattr(compiling, "njit", njit)
+
+    @compiling.compiled()
+    def double(x):
+        for n in range(len(x)):
+            x[n] *= 2
+
+    x = np.ones(3, np.float32)
+    double(x)
+    assert x.tolist() == [2, 2, 2]
