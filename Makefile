@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint parity seams memory up clean
+.PHONY: help demo test lint parity seams engine overhead scale memory up clean
 
 PYTHON ?=
 TORCH_INDEX ?=
@@ -37,7 +37,16 @@ parity: $(STAMPS)/reference ## our models against the voicefixer package
 seams: $(STAMPS)/standalone ## chunked against whole-file, per seam
 	@$(PY) -m bench.seams $(ARGS)
 
-memory: $(STAMPS)/standalone ## peak memory of every process on a long file
+engine: $(STAMPS)/reference ## speed and memory of the engine against the voicefixer package
+	@$(PY) -m bench.engine $(ARGS)
+
+overhead: $(STAMPS)/standalone ## what the way through the queue costs (ARGS="--real": with the networks)
+	@$(PY) -m bench.overhead $(ARGS)
+
+scale: $(STAMPS)/standalone ## what more workers bring
+	@$(PY) -m bench.scale $(ARGS)
+
+memory: $(STAMPS)/standalone ## peak memory of every process for ten minutes and for ten hours
 	@$(PY) -m bench.memory $(ARGS)
 
 clean: ## remove the environments and everything made
