@@ -73,7 +73,7 @@ def run(asked: argparse.Namespace, device: torch.device, geometry: Geometry) -> 
     found = Found(torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu")
     weights = asked.weights or ensure_weights(Path("build/random-weights-seed0"), 0)
     for precision in ORDER:
-        found.peaks[precision] = round(peak(device, precision, size=asked.matrix), 1)
+        found.peaks[precision] = round(peak(device, precision, size=asked.matrix), 4)
     _say("fp32 against PyTorch on the CPU")
     exact = load(weights, str(device), "fp32", geometry)
     reference = stages_of(exact, None, asked.seconds)
@@ -133,7 +133,7 @@ def show(found: Found) -> None:
                 f"  {cell['factor']:8.1f}×  {times:12.1f}×  {100 * share:6.1f}%  {cell['memory']:10.1f}"
             )
         print(f"{precision:9s}  through the engine, two batches at once: {found.engine.get(precision, 0.0):.1f}×")
-    print("\nmatrix peak, TFLOP/s: " + ", ".join(f"{name} {peak_}" for name, peak_ in found.peaks.items()))
+    print("\nmatrix peak, TFLOP/s: " + ", ".join(f"{name} {rate:.1f}" for name, rate in found.peaks.items()))
     print("\nSNR, dB    " + "  ".join(f"{stage:>8s}" for stage in STAGES))
     for name, row in {"fp32 / CPU": found.equal, **found.snr}.items():
         print(f"{name:10s} " + "  ".join(f"{row[stage]:8.1f}" for stage in STAGES))

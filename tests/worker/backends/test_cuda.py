@@ -8,7 +8,8 @@ from bench.signals import speech_like
 from worker.backends.cuda import CudaBackend
 from worker.backends.cuda.backend import DTYPES
 from worker.backends.cuda.graphs import Graphs
-from worker.backends.cuda.vocoder import FRAME_GRID, CudaVocoder, grow, plain_stack
+from worker.backends.cuda.stacks import plain_stack
+from worker.backends.cuda.vocoder import FRAME_GRID, CudaVocoder, grow
 from worker.models.constants import HOP
 from worker.models.frontend import centre_pad
 from worker.models.hub import WeightsSource

@@ -7,7 +7,8 @@ import torch
 
 from worker.backends.cuda.graphs import CudaRecorder, Graphs
 from worker.backends.cuda.restorer import CudaRestorer
-from worker.backends.cuda.vocoder import CudaVocoder, plain_stack
+from worker.backends.cuda.stacks import fastest_stack, plain_stack
+from worker.backends.cuda.vocoder import CudaVocoder
 from worker.models.interface import Precision
 from worker.models.networks import RestorerNetwork
 from worker.models.tfgan import TFGAN
@@ -46,7 +47,8 @@ class CudaBackend:
     def run_vocoder(self, network: TFGAN, weights: Mapping[str, str]) -> CudaVocoder:  # noqa: ARG002
         """Take over a folded network."""
         dtype = DTYPES[self.precision]
-        return CudaVocoder(network, dtype=dtype, graphs=self._new_graphs(), make_stack=plain_stack(dtype))
+        make_stack = fastest_stack(dtype, self.device) if self._may_fuse() else plain_stack(dtype)
+        return CudaVocoder(network, dtype=dtype, graphs=self._new_graphs(), make_stack=make_stack)
 
     @contextmanager
     def warming(self) -> Iterator[None]:
@@ -60,6 +62,9 @@ class CudaBackend:
             torch.backends.cudnn.benchmark = True
             stack.callback(setattr, torch.backends.cudnn, "benchmark", False)
             yield
+
+    def _may_fuse(self) -> bool:
+        return self.device.type == "cuda" and self.precision in ("bf16", "fp16")
 
     def _new_graphs(self) -> Graphs:
         graphs = Graphs(CudaRecorder(self.device) if self.device.type == "cuda" else None)

@@ -7,13 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from worker.backends.cuda.convolution import Convolution, as_signal, convolution, reflect, upsampling
+from worker.backends.cuda.convolution import as_signal, convolution, reflect, upsampling
 from worker.backends.cuda.graphs import Graphs
+from worker.backends.cuda.stacks import Stack
 from worker.models.constants import HOP
 from worker.models.tfgan import CHANNELS, FACTORS, TFGAN, Plan, Range, ResidualStack, crop, plan_ranges
-
-Stack = Callable[[Tensor], Tensor]
-"""A residual stack: `[B, C, 1, t]` → the same shape, both in channels_last."""
 
 FRAME_GRID = 4
 """The wanted samples are widened to so many frames: where a window's begin depends on its file's length, by up to a
@@ -79,26 +77,6 @@ class CudaVocoder:
     def _items_at_once(self, stage: int, plan: Plan) -> int:
         start, stop = plan.leave[stage]
         return max(1, self._largest // (CHANNELS[stage + 1] * (stop - start)))
-
-
-def plain_stack(dtype: torch.dtype) -> Callable[[ResidualStack], Stack]:
-    """The residual stacks by cuDNN, one operation after the other."""
-
-    def make(stack: ResidualStack) -> Stack:
-        pairs = [
-            (convolution(cast(nn.Sequential, pair)[1], dtype), convolution(cast(nn.Sequential, pair)[3], dtype))
-            for pair in stack.layers
-        ]
-        return lambda x: _run_pairs(pairs, x)
-
-    return make
-
-
-def _run_pairs(pairs: list[tuple[Convolution, Convolution]], x: Tensor) -> Tensor:
-    for dilated, near in pairs:
-        y = dilated(functional.leaky_relu(x, 0.01))
-        x = near(functional.leaky_relu(y, 0.01, inplace=True)).add_(x)
-    return x
 
 
 def grow(wanted: Range, frames: int) -> Range:
