@@ -24,6 +24,12 @@ def units(rows: int, dilation: int) -> int:
     return blocks * dilation + min(dilation, rest)
 
 
+def worthy(rows: int, dilation: int) -> int:
+    """The rows, from the first on, for which units cost less than the three products of each row."""
+    rest = rows % (4 * dilation)
+    return rows - rest if rest <= 2 * dilation else rows
+
+
 @compiled()
 def _transform_rows(x: Floats, zero: Floats, d: int, first: int, last: int, slope: np.float32, V: Floats) -> None:
     """Bᵀ of the leaky ReLU of each unit's six input rows."""
@@ -118,6 +124,45 @@ def convolve(
                 V[j].ctypes.data, channels, filters[j].ctypes.data, channels, ZERO, M[j].ctypes.data, channels,
             )  # fmt: skip
         _collect_rows(M, bias, dilation, begin, end, slopes[1], keep, y, spare)
+
+
+@compiled()
+def convolve_plainly(
+    gemm: int,
+    x: Floats,
+    taps: Floats,
+    bias: Floats,
+    dilation: int,
+    first: int,
+    last: int,
+    slopes: Floats,
+    y: Floats,
+    active: Floats,
+    sums: Floats,
+) -> None:
+    """Rows `first` … `last` of y = lrelu(conv(lrelu(x))), by a product for each of the three taps that meets a row.
+
+    `taps` are `[3, C, C]`; `active` and `sums`, `[rows, C]`, are the caller's scratch.
+    """
+    rows, channels = x.shape
+    for begin in range(first, last, len(sums)):
+        end = min(begin + len(sums), last)
+        for t in range(end - begin):
+            sums[t] = bias
+        for tap in range(3):
+            shift = (tap - 1) * dilation
+            start, stop = max(begin + shift, 0), min(end + shift, rows)
+            for t in range(start, stop):
+                for c in range(channels):
+                    active[t - start, c] = max(x[t, c], slopes[0] * x[t, c])
+            if stop > start:
+                sgemm(
+                    gemm, stop - start, channels, channels, active.ctypes.data, channels,
+                    taps[tap].ctypes.data, channels, ONE, sums[start - shift - begin :].ctypes.data, channels,
+                )  # fmt: skip
+        for t in range(begin, end):
+            for c in range(channels):
+                y[t, c] = max(sums[t - begin, c], slopes[1] * sums[t - begin, c])
 
 
 @compiled()

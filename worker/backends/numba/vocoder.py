@@ -1,7 +1,6 @@
 """The vocoder's network over signals `[T, C]`, its residual stacks by Winograd convolutions."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from torch.nn import functional
 
 from worker.backends.numba.blas import sgemm_address
 from worker.backends.numba.compiling import Floats
-from worker.backends.numba.kernels import convolve, project, spread, units
+from worker.backends.numba.kernels import convolve, convolve_plainly, project, spread, units, worthy
 from worker.backends.numba.team import Team
 from worker.backends.numba.winograd import PRODUCTS, transform_filters
 from worker.models.tfgan import FACTORS, TFGAN, Plan, Range, ResidualStack, Upsampler, plan_ranges
@@ -23,34 +22,53 @@ UNITS = {512: 512, 256: 256, 128: 128, 64: 128}
 """Units of one turn, by channels: few enough that their products stay in the cache, enough for BLAS."""
 PART_UNITS = 1024
 """Units that a thread takes at once, at 64 channels; fewer where there are more."""
+LONG = 81
+"""Dilations from which on the rows that fill no unit are worth a path of their own."""
 TILE = 441 * 1000
 """Samples for which the two wide last stages are calculated at once: bounds the memory."""
 
 
-@dataclass(frozen=True)
 class Layer:
-    """One convolution of a residual stack."""
+    """One convolution of a residual stack, between leaky ReLUs of these slopes (1 for none)."""
 
-    filters: Floats
-    bias: Floats
-    dilation: int
-    slopes: Floats
-    """Of the leaky ReLUs before and after it; 1 for none."""
-    keep: int
-    """1 where its output is added to what is there."""
+    def __init__(self, conv: Any, *, slope: float, keep: int) -> None:
+        """Take over a convolution; `keep` is 1 where its output is added to what is there."""
+        self._filters, self._bias = transform_filters(conv.weight), conv.bias.numpy()
+        self._dilation, self._keep = conv.dilation[0], keep
+        self._slopes = np.full(2, slope, np.float32)
+        self._channels = len(self._bias)
+        self._taps = None
+        if self._dilation >= LONG:
+            self._taps = np.ascontiguousarray(conv.weight.permute(2, 1, 0).numpy())
 
-    @classmethod
-    def of(cls, conv: Any, *, slope: float, keep: int) -> "Layer":
-        """Take over a convolution."""
-        slopes = np.full(2, slope, np.float32)
-        return cls(transform_filters(conv.weight), conv.bias.numpy(), conv.dilation[0], slopes, keep)
+    def __call__(self, source: Floats, target: Floats, spaces: list[Space], team: Team) -> None:
+        """`[T, C]` → `[T, C]`; `spaces` are the members' scratch."""
+        rows, size = len(source), max(UNITS[self._channels], PART_UNITS * 64 // self._channels)
+        quick = worthy(rows, self._dilation) if self._taps is not None else rows
+        total = units(quick, self._dilation)
+        parts = -(-total // size)
 
-    def part(self, source: Floats, target: Floats, index: int, size: int, space: Space) -> None:
-        """Calculate the units of one part."""
-        first, last = index * size, min((index + 1) * size, units(len(source), self.dilation))
+        def work(part: int, member: int) -> None:
+            if part < parts:
+                self._run_units(source, target, part * size, min((part + 1) * size, total), spaces[member])
+            else:
+                first = quick + (part - parts) * size
+                self._run_rows(source, target, first, min(first + size, rows), spaces[member])
+
+        team.share(parts + -(-(rows - quick) // size), work)
+
+    def _run_units(self, source: Floats, target: Floats, first: int, last: int, space: Space) -> None:
         convolve(
-            sgemm_address(), source, self.filters, self.bias, self.dilation,
-            first, last, self.slopes, self.keep, target, *space,
+            sgemm_address(), source, self._filters, self._bias, self._dilation,
+            first, last, self._slopes, self._keep, target, *space,
+        )  # fmt: skip
+
+    def _run_rows(self, source: Floats, target: Floats, first: int, last: int, space: Space) -> None:
+        assert self._taps is not None
+        V, M = space[:2]
+        convolve_plainly(
+            sgemm_address(), source, self._taps, self._bias, self._dilation,
+            first, last, self._slopes, target, V[0], M[0],
         )  # fmt: skip
 
 
@@ -59,22 +77,16 @@ class Stack:
 
     def __init__(self, stack: ResidualStack) -> None:
         pairs: Any = stack.layers
-        self._pairs = [(Layer.of(pair[1], slope=0.01, keep=0), Layer.of(pair[3], slope=1.0, keep=1)) for pair in pairs]
-        self._channels = len(self._pairs[0][0].bias)
+        self._pairs = [(Layer(pair[1], slope=0.01, keep=0), Layer(pair[3], slope=1.0, keep=1)) for pair in pairs]
+        self._channels = pairs[0][1].out_channels
 
     def __call__(self, x: Floats, team: Team) -> None:
         """`[T, C]`, in place."""
         inner = np.empty_like(x)
-        turn = UNITS[self._channels]
-        spaces = [_space(turn, self._channels) for _ in range(team.size)]
+        spaces = [_space(UNITS[self._channels], self._channels) for _ in range(team.size)]
         for dilated, plain in self._pairs:
-            self._share(dilated, x, inner, spaces, team)
-            self._share(plain, inner, x, spaces, team)
-
-    def _share(self, layer: Layer, source: Floats, target: Floats, spaces: list[Space], team: Team) -> None:
-        size = max(UNITS[self._channels], PART_UNITS * 64 // self._channels)
-        parts = -(-units(len(source), layer.dilation) // size)
-        team.share(parts, lambda index, member: layer.part(source, target, index, size, spaces[member]))
+            dilated(x, inner, spaces, team)
+            plain(inner, x, spaces, team)
 
 
 def _space(turn: int, channels: int) -> Space:
