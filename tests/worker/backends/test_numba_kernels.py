@@ -128,6 +128,13 @@ def test_a_team_does_every_part_once_and_on_several_threads(team):
     assert len(threads) == 2
 
 
+@pytest.mark.parametrize(("total", "most"), [(0, 5), (1, 5), (10, 5), (11, 5), (357, 512), (1000, 7)])
+def test_parts_hold_all_of_it_and_none_is_too_large(team, total, most):
+    parts, size = team.parts(total, most)
+    assert size <= most
+    assert (parts - 1) * size < max(total, 1) <= max(parts * size, 1)
+
+
 @pytest.mark.parametrize("bad", range(4))
 def test_a_team_passes_on_what_goes_wrong_and_works_on(team, bad):
     def work(part, _):

@@ -1,13 +1,11 @@
 """The networks by kernels that are compiled on this machine, for its CPU."""
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import torch
 
-from worker.backends.numba.blas import keep_to_one_thread
-from worker.backends.numba.restorer import Restorer
 from worker.backends.numba.team import Team
-from worker.backends.numba.vocoder import Vocoder
 from worker.models.constants import GRID, HOP, N_MELS
 from worker.models.errors import PrecisionUnavailableError
 from worker.models.interface import Precision, RestorerRunner, VocoderRunner
@@ -16,7 +14,10 @@ from worker.models.tfgan import TFGAN
 
 
 class NumbaBackend:
-    """Winograd convolutions on all threads that PyTorch would use; equal to it but for the last bits."""
+    """Winograd convolutions on all threads that PyTorch would use; equal to it but for the last bits.
+
+    What it needs is imported when there is a network to run: a worker of weight-free models does without.
+    """
 
     name = "numba"
 
@@ -28,11 +29,11 @@ class NumbaBackend:
             )
         self.precision: Precision = precision
         self.device = torch.device("cpu")
-        keep_to_one_thread()
-        self._team = Team(torch.get_num_threads())
 
     def run_restorer(self, network: RestorerNetwork, weights: Mapping[str, str]) -> RestorerRunner:  # noqa: ARG002
         """Prepare the folded network, and compile what was not compiled before."""
+        from worker.backends.numba.restorer import Restorer
+
         runner = Restorer(network, self._team)
         mel = torch.zeros(1, 1, GRID, N_MELS)
         with torch.inference_mode():
@@ -41,7 +42,16 @@ class NumbaBackend:
 
     def run_vocoder(self, network: TFGAN, weights: Mapping[str, str]) -> VocoderRunner:  # noqa: ARG002
         """Prepare the folded network, and compile what was not compiled before."""
+        from worker.backends.numba.vocoder import Vocoder
+
         runner = Vocoder(network, self._team)
         with torch.inference_mode():
             runner(torch.zeros(1, N_MELS, 8), (0, HOP))
         return runner
+
+    @cached_property
+    def _team(self) -> Team:
+        from worker.backends.numba.blas import keep_to_one_thread
+
+        keep_to_one_thread()
+        return Team(torch.get_num_threads())

@@ -42,6 +42,12 @@ class Team:
             for each in running:
                 each.result()
 
+    def parts(self, total: int, most: int) -> tuple[int, int]:
+        """How many parts, and of which size, `most` at the most, so that all members have as many of them."""
+        rounds = -(-total // (most * self.size))
+        size = -(-total // max(1, rounds * self.size))
+        return -(-total // max(1, size)), size
+
     def share_rows(self, rows: int, work: Callable[[int, int], None]) -> None:
         """Call `work(first, last)` for ranges of rows that together are all of them."""
         parts = min(rows, 4 * self.size)

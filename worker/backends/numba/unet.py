@@ -101,8 +101,7 @@ class Level:
         gemm = sgemm_address()
         rows, columns, channels = x.shape
         total = -(-rows // 4) * -(-columns // 4)
-        turn = min(UNITS[channels], -(-total // self._team.size))
-        parts = -(-total // turn)
+        parts, turn = self._team.parts(total, UNITS[channels])
         spaces = [_space(turn, block.inputs, channels) for _ in range(self._team.size)]
         more = [_space(turn, channels, channels) for _ in range(self._team.size)]
 

@@ -43,19 +43,20 @@ class Layer:
 
     def __call__(self, source: Floats, target: Floats, spaces: list[Space], team: Team) -> None:
         """`[T, C]` → `[T, C]`; `spaces` are the members' scratch."""
-        rows, size = len(source), max(UNITS[self._channels], PART_UNITS * 64 // self._channels)
+        rows, most = len(source), max(UNITS[self._channels], PART_UNITS * 64 // self._channels)
         quick = worthy(rows, self._dilation) if self._taps is not None else rows
         total = units(quick, self._dilation)
-        parts = -(-total // size)
+        parts, size = team.parts(total, most)
+        others, other_size = team.parts(rows - quick, most)
 
         def work(part: int, member: int) -> None:
             if part < parts:
                 self._run_units(source, target, part * size, min((part + 1) * size, total), spaces[member])
             else:
-                first = quick + (part - parts) * size
-                self._run_rows(source, target, first, min(first + size, rows), spaces[member])
+                first = quick + (part - parts) * other_size
+                self._run_rows(source, target, first, min(first + other_size, rows), spaces[member])
 
-        team.share(parts + -(-(rows - quick) // size), work)
+        team.share(parts + others, work)
 
     def _run_units(self, source: Floats, target: Floats, first: int, last: int, space: Space) -> None:
         convolve(
