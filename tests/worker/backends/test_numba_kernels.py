@@ -8,12 +8,13 @@ from torch.nn import functional
 
 from bench.parity import snr_db
 from worker.backends.numba import compiling
+from worker.backends.numba.arena import Arena
 from worker.backends.numba.blas import keep_to_one_thread, sgemm_address
 from worker.backends.numba.denoiser import Recurrence
 from worker.backends.numba.kernels import units
 from worker.backends.numba.planes import convolve_into, convolve_onto, halve
 from worker.backends.numba.team import Team
-from worker.backends.numba.unet import _padded, _space
+from worker.backends.numba.unet import padded, space
 from worker.backends.numba.vocoder import Mouth, Spreader, Stack
 from worker.backends.numba.winograd import transform_planes
 from worker.models.denoiser import NormedGRU
@@ -80,21 +81,23 @@ def test_the_last_convolution_reflects_at_its_ends(team):
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (4, 4), (6, 127), (13, 7)])
 def test_a_plane_s_convolutions_equal_pytorch_with_zeros_around_it(height, width):
     weight, bias, x = torch.randn(32, 16, 3, 3) * 0.1, torch.randn(32), torch.randn(1, 16, height, width)
-    padded, target = _padded(height, width, 16), _padded(height, width, 32)
-    padded[1 : height + 1, 1 : width + 1] = x[0].permute(1, 2, 0)
+    arena = Arena()
+    given, target = padded(arena, height, width, 16), padded(arena, height, width, 32)
+    target[1 : height + 1, 1 : width + 1] = 0
+    given[1 : height + 1, 1 : width + 1] = x[0].permute(1, 2, 0)
     total = -(-height // 4) * -(-width // 4)
     filters, gemm = transform_planes(weight), sgemm_address()
-    space = _space(5, 16, 32)
-    convolve_into(gemm, padded, filters, bias.numpy(), SLOPE, (height, width), 0, total, target, *space)
+    scratch = space(5, 16, 32)
+    convolve_into(gemm, given, filters, bias.numpy(), SLOPE, (height, width), 0, total, target, *scratch)
     exact = torch.conv2d(x.double(), weight.double(), padding=1)
     expected = functional.leaky_relu(exact + bias[:, None, None], 0.01)
     inside = target[1 : height + 1, 1 : width + 1]
     assert snr_db(expected[0].permute(1, 2, 0), inside) > 110
     assert np.count_nonzero(target) == np.count_nonzero(inside)
 
-    kept, ready = np.ones((height, width, 32), np.float32), _padded(height, width, 32)
+    kept, ready = np.ones((height, width, 32), np.float32), padded(arena, height, width, 32)
     scale, shift = np.full(32, 0.5, np.float32), np.full(32, 0.25, np.float32)
-    convolve_onto(gemm, padded, filters, scale, shift, SLOPE, 0, total, kept, ready, *space)
+    convolve_onto(gemm, given, filters, scale, shift, SLOPE, 0, total, kept, ready, *scratch)
     assert snr_db(exact[0].permute(1, 2, 0) + 1, kept) > 110
     following = functional.leaky_relu(torch.from_numpy(kept) * 0.5 + 0.25, 0.01)
     assert snr_db(following, ready[1 : height + 1, 1 : width + 1]) > 110
@@ -146,6 +149,25 @@ def test_a_team_passes_on_what_goes_wrong_and_works_on(team, bad):
     done = []
     team.share(3, lambda part, _: done.append(part))
     assert sorted(done) == [0, 1, 2]
+
+
+def test_an_arena_gives_the_next_pass_the_same_memory_and_no_two_arrays_the_same():
+    arena = Arena()
+
+    def run(*shapes):
+        with arena.frame():
+            outer = arena.take(*shapes[0])
+            with arena.frame():
+                inner = [arena.take(*shape) for shape in shapes[1:]]
+                for n, each in enumerate([outer, *inner]):
+                    each[:] = n
+                assert [each.min() for each in [outer, *inner]] == [each.max() for each in [outer, *inner]]
+                return outer.ctypes.data, [each.ctypes.data for each in inner]
+
+    run((3, 5), (40,), (7,))
+    assert run((3, 5), (40,), (7,)) == run((3, 5), (40,), (7,))
+    run((100, 100), (5,))
+    run((3, 5))
 
 
 def test_without_a_folder_to_keep_code_in_loops_are_compiled_all_the_same(monkeypatch):

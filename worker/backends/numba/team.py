@@ -1,4 +1,4 @@
-"""A few threads that share out the parts of one calculation."""
+"""A few threads that share out the parts of one calculation, and the memory that they work in."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -7,12 +7,15 @@ from threading import Barrier, Lock
 
 import torch
 
+from worker.backends.numba.arena import Arena
+
 
 class Team:
     """Runs parts on `size` threads, one of them the caller's; the next free thread takes the next part."""
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.arena = Arena()
         self._lock = Lock()
         if size > 1:
             # All of them now: each sets the number of threads for PyTorch's operators within it, and some libraries

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from worker.backends.numba.arena import Arena
 from worker.backends.numba.blas import sgemm_address
 from worker.backends.numba.compiling import Floats
 from worker.backends.numba.planes import activate, convolve_into, convolve_onto, halve, mix
@@ -23,7 +24,7 @@ from worker.models.folding import affine
 from worker.models.unet import ResidualBlock, UNet
 
 SLOPE = np.float32(0.01)
-UNITS = {32: 32, 64: 32, 128: 32, 256: 128}
+UNITS = {32: 32, 64: 32, 128: 30, 256: 128}
 """Tiles of one turn, by channels; see `vocoder.UNITS`."""
 WIDE = 4
 """Levels that Winograd runs, from the top."""
@@ -73,17 +74,18 @@ class Level:
         self._nothing = Norm(np.ones(self._channels, np.float32), np.zeros(self._channels, np.float32))
 
     def __call__(self, *sources: Floats) -> Floats:
-        """Planes `[T, F, C]`, whose channels are joined in this order → `[T, F, outputs]`."""
-        first = self._blocks[0]
+        """Planes `[T, F, C]`, joined by channels → `[T, F, outputs]`, in the caller's frame of the arena."""
+        arena = self._team.arena
         rows, columns = sources[0].shape[:2]
-        entered = _padded(rows, columns, first.inputs)
-        x = np.empty((rows, columns, self._channels), np.float32)
-        self._team.share_rows(rows, lambda start, stop: self._enter(sources, start, stop, entered, x))
-        ready, inner = _padded(rows, columns, self._channels), _padded(rows, columns, self._channels)
-        norms = [block.norm for block in self._blocks[1:]] + [self._nothing]
-        for block, after in zip(self._blocks, norms, strict=True):
-            self._run(block, after, entered, inner, x, ready)
-            entered = ready
+        x = arena.take(rows, columns, self._channels)
+        with arena.frame():
+            inner, ready = (padded(arena, rows, columns, self._channels) for _ in range(2))
+            entered = padded(arena, rows, columns, self._blocks[0].inputs)
+            self._team.share_rows(rows, lambda start, stop: self._enter(sources, start, stop, entered, x))
+            norms = [block.norm for block in self._blocks[1:]] + [self._nothing]
+            for block, after in zip(self._blocks, norms, strict=True):
+                self._run(block, after, entered, inner, x, ready)
+                entered = ready
         return x
 
     def _enter(self, sources: Sequence[Floats], start: int, stop: int, entered: Floats, x: Floats) -> None:
@@ -102,8 +104,8 @@ class Level:
         rows, columns, channels = x.shape
         total = -(-rows // 4) * -(-columns // 4)
         parts, turn = self._team.parts(total, UNITS[channels])
-        spaces = [_space(turn, block.inputs, channels) for _ in range(self._team.size)]
-        more = [_space(turn, channels, channels) for _ in range(self._team.size)]
+        spaces = [space(turn, block.inputs, channels) for _ in range(self._team.size)]
+        more = [space(turn, channels, channels) for _ in range(self._team.size)]
 
         def into(index: int, member: int) -> None:
             first, last = index * turn, min((index + 1) * turn, total)
@@ -121,11 +123,16 @@ class Level:
         self._team.share(parts, onto)
 
 
-def _padded(rows: int, columns: int, channels: int) -> Floats:
-    return np.zeros((-(-rows // 4) * 4 + 2, -(-columns // 4) * 4 + 2, channels), np.float32)
+def padded(arena: Arena, rows: int, columns: int, channels: int) -> Floats:
+    """A padded plane (see `planes`): zeros around rows and columns that are still to be written."""
+    plane = arena.take(-(-rows // 4) * 4 + 2, -(-columns // 4) * 4 + 2, channels)
+    plane[0], plane[rows + 1 :] = 0, 0
+    plane[:, 0], plane[:, columns + 1 :] = 0, 0
+    return plane
 
 
-def _space(turn: int, inputs: int, outputs: int) -> tuple[Floats, Floats, Floats, Floats]:
+def space(turn: int, inputs: int, outputs: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """A member's scratch for `planes.convolve_into` and `convolve_onto`."""
     V, M = np.empty((36, turn, inputs), np.float32), np.empty((36, turn, outputs), np.float32)
     return V, M, np.empty((36, max(inputs, outputs)), np.float32), np.empty((16, outputs), np.float32)
 
@@ -154,24 +161,25 @@ class WinogradUNet:
     def __call__(self, logs: Tensor) -> Tensor:
         """`[B, 2, T, 128]` → `[B, 1, T, 128]`."""
         frames = logs.shape[2]
-        padded = functional.pad(logs, (0, -1, 0, -frames % GRID)).permute(0, 2, 3, 1)
-        items = [self._run(np.ascontiguousarray(item.numpy())) for item in padded]
+        filled = functional.pad(logs, (0, -1, 0, -frames % GRID)).permute(0, 2, 3, 1)
+        items = [self._run(np.ascontiguousarray(item.numpy())) for item in filled]
         return functional.pad(torch.stack(items)[:, None], (0, 1))[:, :, :frames]
 
     def _run(self, x: Floats) -> Tensor:
         skips = []
-        for level in self._down:
-            x = level(x)
-            skips.append(x)
-            x = self._halve(x)
-        y = self._dive(_tensor(x))
-        for spread, up in zip(self._spread, self._up, strict=True):
-            y = _tensor(up(_plane(spread(y)), skips.pop()))
-        left: Tensor = y[0].permute(1, 2, 0) @ self._leave + self._leave_bias
+        with self._team.arena.frame():
+            for level in self._down:
+                x = level(x)
+                skips.append(x)
+                x = self._halve(x)
+            y = self._dive(_tensor(x))
+            for spread, up in zip(self._spread, self._up, strict=True):
+                y = _tensor(up(_plane(spread(y)), skips.pop()))
+            left: Tensor = y[0].permute(1, 2, 0) @ self._leave + self._leave_bias
         return left
 
     def _halve(self, x: Floats) -> Floats:
-        y = np.empty((x.shape[0] // 2, x.shape[1] // 2, x.shape[2]), np.float32)
+        y = self._team.arena.take(x.shape[0] // 2, x.shape[1] // 2, x.shape[2])
         self._team.share_rows(len(y), lambda first, last: halve(x, first, last, y))
         return y
 

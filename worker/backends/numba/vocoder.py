@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from worker.backends.numba.arena import Arena
 from worker.backends.numba.blas import sgemm_address
 from worker.backends.numba.compiling import Floats
 from worker.backends.numba.kernels import convolve, convolve_plainly, project, spread, units, worthy
@@ -18,13 +19,14 @@ from worker.models.tfgan import FACTORS, TFGAN, Plan, Range, ResidualStack, Upsa
 Space = tuple[Floats, Floats, Floats, Floats]
 """Scratch of one member of the team; see `kernels.convolve`."""
 
-UNITS = {512: 512, 256: 256, 128: 128, 64: 128}
-"""Units of one turn, by channels: few enough that their products stay in the cache, enough for BLAS."""
+UNITS = {512: 512, 256: 384, 128: 56, 64: 128}
+"""Units of one turn, by channels: as many as BLAS multiplies without packing (a million products), or so many that
+packing does not matter."""
 PART_UNITS = 1024
 """Units that a thread takes at once, at 64 channels; fewer where there are more."""
 LONG = 81
 """Dilations from which on the rows that fill no unit are worth a path of their own."""
-TILE = 441 * 1000
+TILE = 441 * 750
 """Samples for which the two wide last stages are calculated at once: bounds the memory."""
 
 
@@ -83,16 +85,16 @@ class Stack:
 
     def __call__(self, x: Floats, team: Team) -> None:
         """`[T, C]`, in place."""
-        inner = np.empty_like(x)
-        spaces = [_space(UNITS[self._channels], self._channels) for _ in range(team.size)]
-        for dilated, plain in self._pairs:
-            dilated(x, inner, spaces, team)
-            plain(inner, x, spaces, team)
+        with team.arena.frame():
+            inner = team.arena.take(*x.shape)
+            spaces = [self._space(team.arena) for _ in range(team.size)]
+            for dilated, plain in self._pairs:
+                dilated(x, inner, spaces, team)
+                plain(inner, x, spaces, team)
 
-
-def _space(turn: int, channels: int) -> Space:
-    V, M = (np.empty((PRODUCTS, turn, channels), np.float32) for _ in range(2))
-    return V, M, np.zeros(channels, np.float32), np.empty(channels, np.float32)
+    def _space(self, arena: Arena) -> Space:
+        V, M = (arena.take(PRODUCTS, UNITS[self._channels], self._channels) for _ in range(2))
+        return V, M, np.zeros(self._channels, np.float32), np.empty(self._channels, np.float32)
 
 
 class Spreader:
@@ -111,21 +113,29 @@ class Spreader:
         self._bias = np.tile(layer.bias.numpy(), self.factor)
 
     def __call__(self, x: Floats, team: Team) -> Floats:
-        """`[T, Cin]` → `[factor·T, Cout]`."""
+        """`[T, Cin]` → `[factor·T, Cout]`, in the caller's frame of the arena."""
         rows = len(x) + 1
-        y = np.empty((rows, self.factor * self.outputs), np.float32)
-        gemm = sgemm_address()
+        y = team.arena.take(rows, self.factor * self.outputs)
+        parts, size = team.parts(rows, self.ROWS)
+        with team.arena.frame():
+            sources = [team.arena.take(size + 1, x.shape[1]) for _ in range(team.size)]
 
-        def work(index: int, _: int) -> None:
-            first, last = index * self.ROWS, min((index + 1) * self.ROWS, rows)
-            source = torch.zeros(last - first + 1, x.shape[1])
-            a, b = max(first - 1, 0), min(last, len(x))
-            active = functional.leaky_relu(torch.from_numpy(x[a:b]), 0.2)
-            torch.add(active, torch.sin(active), out=source[a - first + 1 : b - first + 1])
-            spread(gemm, source.numpy(), self._here, self._before, self._bias, first, last, y)
+            def work(part: int, member: int) -> None:
+                first, last = part * size, min((part + 1) * size, rows)
+                source = sources[member]
+                _bend(x, first - 1, last, source)
+                spread(sgemm_address(), source, self._here, self._before, self._bias, first, last, y)
 
-        team.share(-(-rows // self.ROWS), work)
+            team.share(parts, work)
         return y.reshape(-1, self.outputs)[self._padding :][: self.factor * len(x)]
+
+
+def _bend(x: Floats, first: int, last: int, target: Floats) -> None:
+    """Rows `first` … `last` of y + sin(y), y = lrelu(x); zeros where `x` has none."""
+    start, stop = max(first, 0), min(last, len(x))
+    target[: start - first], target[stop - first : last - first] = 0, 0
+    active = functional.leaky_relu(torch.from_numpy(x[start:stop]), 0.2)
+    torch.add(active, torch.sin(active), out=torch.from_numpy(target[start - first : stop - first]))
 
 
 class Mouth:
@@ -140,7 +150,7 @@ class Mouth:
 
     def __call__(self, x: Floats, team: Team) -> Tensor:
         """`[T, C]` → `[T]`."""
-        shares = np.empty((len(x), len(self._weights)), np.float32)
+        shares = team.arena.take(len(x), len(self._weights))
 
         def work(index: int, _: int) -> None:
             first, last = index * self.ROWS, min((index + 1) * self.ROWS, len(x))
@@ -172,15 +182,18 @@ class Vocoder:
         frames = condition.shape[2]
         plan = plan_ranges(frames, wanted)
         entered = self._enter(condition[:, :, plan.frames[0] : plan.frames[1]])
-        x, at = np.ascontiguousarray(entered[0].T.numpy()), plan.frames[0]
-        x, at = self._climb(x, at, plan, (0, 1))
-        output = torch.empty(wanted[1] - wanted[0])
-        for start, stop in _tiles(wanted):
-            part = plan_ranges(frames, (start, stop))
-            y, y_at = self._climb(x, at, part, (2, 3))
-            samples = self._mouth(y[part.last[0] - y_at : part.last[1] - y_at], self._team)
-            output[start - wanted[0] : stop - wanted[0]] = samples[start - part.last[0] : stop - part.last[0]]
-        return output
+        x = np.ascontiguousarray(entered[0].T.numpy())
+        with self._team.arena.frame():
+            x, at = self._climb(x, plan.frames[0], plan, (0, 1))
+            tiles = [self._finish(x, at, tile, plan_ranges(frames, tile)) for tile in _tiles(wanted)]
+        return torch.cat(tiles)
+
+    def _finish(self, x: Floats, at: int, wanted: Range, plan: Plan) -> Tensor:
+        """The last two stages and the samples, from rows that begin at `at`."""
+        with self._team.arena.frame():
+            x, at = self._climb(x, at, plan, (2, 3))
+            samples = self._mouth(x[plan.last[0] - at : plan.last[1] - at], self._team)
+        return samples[wanted[0] - plan.last[0] : wanted[1] - plan.last[0]]
 
     def _climb(self, x: Floats, at: int, plan: Plan, stages: tuple[int, ...]) -> tuple[Floats, int]:
         """Upsampler and stack of each stage, as far as the plan needs; rows `[T, C]` and where they begin."""
