@@ -13,7 +13,7 @@ from worker.backends.numba.blas import keep_to_one_thread, sgemm_address
 from worker.backends.numba.denoiser import Recurrence
 from worker.backends.numba.kernels import units
 from worker.backends.numba.planes import convolve_into, convolve_onto, halve
-from worker.backends.numba.team import Team
+from worker.backends.numba.team import Team, cut
 from worker.backends.numba.unet import padded, space
 from worker.backends.numba.vocoder import Mouth, Spreader, Stack
 from worker.backends.numba.winograd import transform_planes
@@ -132,8 +132,8 @@ def test_a_team_does_every_part_once_and_on_several_threads(team):
 
 
 @pytest.mark.parametrize(("total", "most"), [(0, 5), (1, 5), (10, 5), (11, 5), (357, 512), (1000, 7)])
-def test_parts_hold_all_of_it_and_none_is_too_large(team, total, most):
-    parts, size = team.parts(total, most)
+def test_parts_hold_all_of_it_and_none_is_too_large(total, most):
+    parts, size = cut(total, most)
     assert size <= most
     assert (parts - 1) * size < max(total, 1) <= max(parts * size, 1)
 

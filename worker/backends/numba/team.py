@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count
-from threading import Barrier, Lock
-
-import torch
+from threading import Lock
 
 from worker.backends.numba.arena import Arena
 
@@ -18,22 +16,15 @@ class Team:
         self.arena = Arena()
         self._lock = Lock()
         if size > 1:
-            # All of them now: each sets the number of threads for PyTorch's operators within it, and some libraries
-            # below PyTorch have one such number for the whole process, which the last word below is for.
-            met = Barrier(size - 1)
-            self._threads = ThreadPoolExecutor(size - 1, "kernel", initializer=lambda: torch.set_num_threads(1))
-            for each in [self._threads.submit(met.wait) for _ in range(size - 1)]:
-                each.result()
-        torch.set_num_threads(size)
+            self._threads = ThreadPoolExecutor(size - 1, "kernel")
 
     def share(self, parts: int, work: Callable[[int, int], None]) -> None:
         """Call `work(part, member)` for each part; a member works on one part at a time. Raises what `work` raises."""
         numbers = count()
 
         def take(member: int) -> None:
-            with torch.inference_mode():
-                while (part := next(numbers)) < parts:
-                    work(part, member)
+            while (part := next(numbers)) < parts:
+                work(part, member)
 
         others = min(self.size, parts) - 1
         with self._lock:
@@ -45,13 +36,21 @@ class Team:
             for each in running:
                 each.result()
 
-    def parts(self, total: int, most: int) -> tuple[int, int]:
-        """How many parts, and of which size, `most` at the most, so that all members have as many of them."""
-        rounds = -(-total // (most * self.size))
-        size = -(-total // max(1, rounds * self.size))
-        return -(-total // max(1, size)), size
-
     def share_rows(self, rows: int, work: Callable[[int, int], None]) -> None:
         """Call `work(first, last)` for ranges of rows that together are all of them."""
-        parts = min(rows, 4 * self.size)
+        parts = min(rows, _ROW_PARTS)
         self.share(parts, lambda part, _: work(rows * part // parts, rows * (part + 1) // parts))
+
+
+def cut(total: int, most: int) -> tuple[int, int]:
+    """How many parts, and of which size, `most` at the most; an even number of them where there is enough.
+
+    It does not depend on the team: BLAS rounds otherwise for another number of rows, and the same work is to give the
+    same bytes on any number of threads.
+    """
+    rounds = -(-total // (2 * most))
+    size = max(1, -(-total // max(1, 2 * rounds)))
+    return -(-total // size), size
+
+
+_ROW_PARTS = 16

@@ -17,7 +17,7 @@ from worker.backends.numba.arena import Arena
 from worker.backends.numba.blas import sgemm_address
 from worker.backends.numba.compiling import Floats
 from worker.backends.numba.planes import activate, convolve_into, convolve_onto, halve, mix
-from worker.backends.numba.team import Team
+from worker.backends.numba.team import Team, cut
 from worker.backends.numba.winograd import transform_planes
 from worker.models.constants import GRID
 from worker.models.folding import affine
@@ -103,7 +103,7 @@ class Level:
         gemm = sgemm_address()
         rows, columns, channels = x.shape
         total = -(-rows // 4) * -(-columns // 4)
-        parts, turn = self._team.parts(total, UNITS[channels])
+        parts, turn = cut(total, UNITS[channels])
         spaces = [space(turn, block.inputs, channels) for _ in range(self._team.size)]
         more = [space(turn, channels, channels) for _ in range(self._team.size)]
 

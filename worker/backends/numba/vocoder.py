@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from worker.backends.numba.arena import Arena
 from worker.backends.numba.blas import sgemm_address
 from worker.backends.numba.compiling import Floats
-from worker.backends.numba.kernels import convolve, convolve_plainly, project, spread, units, worthy
-from worker.backends.numba.team import Team
+from worker.backends.numba.kernels import bend, convolve, convolve_plainly, project, spread, units, worthy
+from worker.backends.numba.team import Team, cut
 from worker.backends.numba.winograd import PRODUCTS, transform_filters
 from worker.models.tfgan import FACTORS, TFGAN, Plan, Range, ResidualStack, Upsampler, plan_ranges
 
@@ -48,8 +47,8 @@ class Layer:
         rows, most = len(source), max(UNITS[self._channels], PART_UNITS * 64 // self._channels)
         quick = worthy(rows, self._dilation) if self._taps is not None else rows
         total = units(quick, self._dilation)
-        parts, size = team.parts(total, most)
-        others, other_size = team.parts(rows - quick, most)
+        parts, size = cut(total, most)
+        others, other_size = cut(rows - quick, most)
 
         def work(part: int, member: int) -> None:
             if part < parts:
@@ -116,26 +115,18 @@ class Spreader:
         """`[T, Cin]` → `[factor·T, Cout]`, in the caller's frame of the arena."""
         rows = len(x) + 1
         y = team.arena.take(rows, self.factor * self.outputs)
-        parts, size = team.parts(rows, self.ROWS)
+        parts, size = cut(rows, self.ROWS)
         with team.arena.frame():
             sources = [team.arena.take(size + 1, x.shape[1]) for _ in range(team.size)]
 
             def work(part: int, member: int) -> None:
                 first, last = part * size, min((part + 1) * size, rows)
                 source = sources[member]
-                _bend(x, first - 1, last, source)
+                bend(x, np.float32(0.2), first - 1, last, source)
                 spread(sgemm_address(), source, self._here, self._before, self._bias, first, last, y)
 
             team.share(parts, work)
         return y.reshape(-1, self.outputs)[self._padding :][: self.factor * len(x)]
-
-
-def _bend(x: Floats, first: int, last: int, target: Floats) -> None:
-    """Rows `first` … `last` of y + sin(y), y = lrelu(x); zeros where `x` has none."""
-    start, stop = max(first, 0), min(last, len(x))
-    target[: start - first], target[stop - first : last - first] = 0, 0
-    active = functional.leaky_relu(torch.from_numpy(x[start:stop]), 0.2)
-    torch.add(active, torch.sin(active), out=torch.from_numpy(target[start - first : stop - first]))
 
 
 class Mouth:
