@@ -24,6 +24,7 @@ from worker.context import Context
 from worker.handover import Handover
 from worker.heap import share_one_heap
 from worker.tasks import register
+from worker.weights import hash_weights
 
 if TYPE_CHECKING:
     from worker.engine import Engine
@@ -92,6 +93,8 @@ def _keep_logging(**_: object) -> None:
 def _engine(settings: Settings, stages: Collection[str], load: Load | None) -> Engine | None:
     if not set(stages) & {"restore", "vocode"}:
         return None
+    if load is None:
+        hash_weights(settings, stages)  # while torch is imported, which keeps but one core busy
     from worker.engine.load import load_engine  # torch: an audio worker starts sooner and smaller without it
 
     return (load or load_engine)(settings, stages)

@@ -1,16 +1,14 @@
-"""The measured process of ours: ``python -m bench.engine.ours WEIGHTS BACKEND PRECISION THREADS``."""
+"""What the measured process of ours does; `bench.engine.start` starts it."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from bench.engine.child import Answer, Commands, Marks, serve
+from bench.engine.child import Answer, Commands, Marks
 from bench.models import load_models
 from worker.chunks import Geometry, Window, output_span, sample_range, vocoder_view
-from worker.models.errors import ModelError
 from worker.models.interface import MelSpan, RestoreCondition
 
 
@@ -86,12 +84,8 @@ class _MarkedRunner:
         return residual
 
 
-def _build() -> Commands:
-    weights, backend, precision, threads = sys.argv[1:]
-    torch.set_num_threads(int(threads))
-    ours = Ours(Path(weights), backend, precision)
+def commands(weights: Path, backend: str, precision: str, threads: int) -> Commands:
+    """Load the models and give what can be asked of them. Raises `ModelError`."""
+    torch.set_num_threads(threads)
+    ours = Ours(weights, backend, precision)
     return {"about": ours.about, "run": ours.run, "window": ours.window, "compare": ours.compare}
-
-
-if __name__ == "__main__":
-    serve(_build, refusals=(ModelError,))

@@ -78,7 +78,7 @@ def package_process(weights: Path, threads: int) -> Iterator[Contender]:
 def our_process(weights: Path, backend: str, precision: str, threads: int) -> Iterator[Contender]:
     """Start ours. Raises `RefusedError` where the backend is not here."""
     arguments = [str(weights.resolve()), backend, precision, str(threads)]
-    with contender(precision, "bench.engine.ours", arguments, {"OMP_NUM_THREADS": str(threads)}) as running:
+    with contender(precision, "bench.engine.start", arguments, {"OMP_NUM_THREADS": str(threads)}) as running:
         yield running
 
 

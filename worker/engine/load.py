@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Collection
-from pathlib import Path
 
 import structlog
 import torch
@@ -18,6 +17,7 @@ from worker.engine.usual import usual_items
 from worker.models.hub import WeightsSource
 from worker.models.interface import Backend, Vocoder
 from worker.models.registry import load_restorer, load_vocoder
+from worker.weights import weights_source
 
 log = structlog.get_logger()
 
@@ -36,11 +36,7 @@ def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
         torch.set_num_threads(settings.threads)
     backend = choose_backend(settings.backend, device=settings.device, precision=settings.precision)
     threads = model_threads(settings, backend)
-    weights = WeightsSource(
-        folder=Path(settings.weights_dir) if settings.weights_dir else None,
-        revision=settings.weights_revision,
-        allow_other=settings.weights_unverified,
-    )
+    weights = weights_source(settings)
     engine = Engine(
         restorer=load_restorer(settings.restorer, weights=weights, backend=backend) if "restore" in stages else None,
         vocoder=_vocoder(settings, weights, backend) if "vocode" in stages else None,

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from worker.models.digests import Digests
 from worker.models.errors import (
     CheckpointError,
     CheckpointHashError,
@@ -15,7 +16,7 @@ from worker.models.errors import (
 )
 from worker.models.files import FILES, PUBLISHED_MD5, RESTORER_FILE, VOCODER_FILE
 from worker.models.layout import VOCODER_IN_RESTORER, Spec, expected_layout
-from worker.models.weightsfile import WHERE_TO_GET, Digests, WeightsFile
+from worker.models.weightsfile import WHERE_TO_GET, WeightsFile
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +25,34 @@ HOW_TO_OVERRIDE = "To use other weights on purpose, allow unverified ones (VFQ_W
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checked file: its tensors by key (backed by the file until they are copied) and its sha256.
+    """A file of the right layout: its tensors by key, backed by the file until they are copied.
 
-    `file` is still open, and can give the same tensors again when these are gone.
+    `file` is still open: it is being hashed, and can give the same tensors again when these are gone.
     """
 
     path: Path
+    kind: str
     tensors: Mapping[str, Tensor]
-    sha256: str
     file: WeightsFile
+
+    @property
+    def sha256(self) -> str:
+        """Of the whole file; waits for it."""
+        return self.file.digests().sha256
+
+    def verified(self, *, allow_other: bool = False) -> str:
+        """Wait for the sha256; raises `CheckpointHashError` if the md5 is not the published one, unless `allow_other`.
+
+        So weights can be prepared meanwhile; they are not to be used before.
+        """
+        digests = self.file.digests()
+        if digests.md5 != PUBLISHED_MD5[self.kind] and not allow_other:
+            raise CheckpointHashError(
+                str(self.path),
+                "the keys and shapes are right, but these are not the published weights: md5 "
+                f"{digests.md5} instead of {PUBLISHED_MD5[self.kind]}. {WHERE_TO_GET} {HOW_TO_OVERRIDE}",
+            )
+        return digests.sha256
 
 
 @dataclass(frozen=True)
@@ -46,26 +66,25 @@ class Verdict:
     error: CheckpointError | None
 
 
-def read_checkpoint(path: Path, file: str, *, allow_other: bool = False) -> Checkpoint:
-    """Read `path` as the published `file` (one of `FILES`).
+def open_checkpoint(path: Path, file: str) -> Checkpoint:
+    """Open `path` as the published `file` (one of `FILES`), and begin to hash it.
 
     Anything but its exact keys, shapes and types raises `CheckpointMismatchError`; a file that holds no such
-    thing, or more than tensors, `CheckpointUnreadableError`; and sound weights with another md5 than the
-    published one `CheckpointHashError`, unless `allow_other`.
+    thing, or more than tensors, `CheckpointUnreadableError`. What it is by its hash, `Checkpoint.verified` tells.
     """
     opened = WeightsFile(path)
     opened.start_hashing()
     table = opened.table()
     _check_layout(path, file, table)
     tensors = {key: value for key, value in table.items() if isinstance(value, Tensor)}
-    digests = opened.digests()
-    if digests.md5 != PUBLISHED_MD5[file] and not allow_other:
-        raise CheckpointHashError(
-            str(path),
-            f"the keys and shapes are right, but these are not the published weights: md5 {digests.md5} instead of "
-            f"{PUBLISHED_MD5[file]}. {WHERE_TO_GET} {HOW_TO_OVERRIDE}",
-        )
-    return Checkpoint(path, tensors, digests.sha256, opened)
+    return Checkpoint(path, file, tensors, opened)
+
+
+def read_checkpoint(path: Path, file: str, *, allow_other: bool = False) -> Checkpoint:
+    """Open a checkpoint and verify it; raises what `open_checkpoint` and `Checkpoint.verified` raise."""
+    checkpoint = open_checkpoint(path, file)
+    checkpoint.verified(allow_other=allow_other)
+    return checkpoint
 
 
 def vocoder_tensors(vocoder: Checkpoint, restorer: Checkpoint | None) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ A restorer makes a clean mel of samples, a vocoder samples of a mel.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 """What the networks compute in; what enters and leaves them is float32."""
+
+Hashes = Callable[[], Mapping[str, str]]
+"""Gives file name → sha256 of the checkpoints that a model was made of; raises `ModelError` if one is refused."""
 
 
 @dataclass(frozen=True)

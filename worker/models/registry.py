@@ -1,11 +1,13 @@
 """The model types that a worker can serve, and how each is loaded. A type's module is imported when it is asked for."""
 
+from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any, cast
 
 import torch
 
-from worker.models.checkpoints import Checkpoint, read_checkpoint, vocoder_tensors
+from worker.models.checkpoints import Checkpoint, open_checkpoint, vocoder_tensors
 from worker.models.errors import DeviceUnavailableError, UnknownModelTypeError
 from worker.models.files import RESTORER_FILE, VOCODER_FILE
 from worker.models.hub import WeightsSource, obtain
@@ -30,11 +32,15 @@ def load_restorer(model_type: str, *, weights: WeightsSource, backend: Backend |
     if model_type in WEIGHT_FREE:
         return cast(Restorer, kind(device=str(backend.device)))
     place = obtain(weights, RESTORER_FILE)
-    checkpoint = read_checkpoint(place.files[RESTORER_FILE], RESTORER_FILE, allow_other=weights.allow_other)
-    hashes = {RESTORER_FILE: checkpoint.sha256}
+    checkpoint = open_checkpoint(place.files[RESTORER_FILE], RESTORER_FILE)
     return cast(
         Restorer,
-        kind.from_tensors(checkpoint.tensors, again=checkpoint.file.tensors, backend=backend, weights=hashes),
+        kind.from_tensors(
+            checkpoint.tensors,
+            again=checkpoint.file.tensors,
+            backend=backend,
+            hashes=partial(_hashes, {RESTORER_FILE: checkpoint}, allow_other=weights.allow_other),
+        ),
     )
 
 
@@ -48,12 +54,14 @@ def load_vocoder(model_type: str, *, weights: WeightsSource, backend: Backend | 
     if model_type in WEIGHT_FREE:
         return cast(Vocoder, kind(device=str(backend.device)))
     place = obtain(weights, VOCODER_FILE)
-    read: dict[str, Checkpoint] = {
-        file: read_checkpoint(path, file, allow_other=weights.allow_other) for file, path in place.files.items()
-    }
-    tensors = vocoder_tensors(read[VOCODER_FILE], read.get(RESTORER_FILE))
-    hashes = {file: checkpoint.sha256 for file, checkpoint in sorted(read.items())}
-    return cast(Vocoder, kind.from_tensors(tensors, backend=backend, weights=hashes))
+    opened = {file: open_checkpoint(path, file) for file, path in sorted(place.files.items())}
+    tensors = vocoder_tensors(opened[VOCODER_FILE], opened.get(RESTORER_FILE))
+    hashes = partial(_hashes, opened, allow_other=weights.allow_other)
+    return cast(Vocoder, kind.from_tensors(tensors, backend=backend, hashes=hashes))
+
+
+def _hashes(opened: Mapping[str, Checkpoint], *, allow_other: bool) -> dict[str, str]:
+    return {file: checkpoint.verified(allow_other=allow_other) for file, checkpoint in opened.items()}
 
 
 def resolve_device(device: str) -> str:

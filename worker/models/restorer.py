@@ -11,7 +11,7 @@ from worker.models.denoiser import from_log, to_log
 from worker.models.errors import InputError
 from worker.models.folding import copy_tensors, with_tensors
 from worker.models.frontend import MelFrontEnd, build_front_end, centre_pad
-from worker.models.interface import Backend, RestoreCondition
+from worker.models.interface import Backend, Hashes, RestoreCondition
 from worker.models.mode2 import in_training_manner
 from worker.models.networks import RestorerNetwork, blank_network, folded
 from worker.models.plain import PlainBackend
@@ -33,16 +33,18 @@ class VoiceFixerRestorer:
         *,
         originals: Callable[[], Tensors] | None = None,
         backend: Backend | None = None,
-        weights: Mapping[str, str] | None = None,
+        hashes: Hashes = dict,
     ) -> None:
         """Take the network's tensors under its own names; they are copied to the backend's device.
 
         `originals` gives them again when mode 2 is asked for first, so that nobody has to keep them until then.
+        `hashes` is asked when the network is ready, and may take its time or refuse.
         """
-        self.weights = dict(weights or {})
         self.backend = backend or PlainBackend()
         self.front_end = front_end.to(self.backend.device).eval()
-        self.runner = self.backend.run_restorer(folded(tensors, self.backend.device), self.weights)
+        network = folded(tensors, self.backend.device)
+        self.weights = dict(hashes())
+        self.runner = self.backend.run_restorer(network, self.weights)
         self._originals = originals or (lambda: tensors)
         self._drawn: tuple[RestorerNetwork, torch.Generator] | None = None
 
@@ -53,7 +55,7 @@ class VoiceFixerRestorer:
         *,
         again: Callable[[], Tensors] | None = None,
         backend: Backend | None = None,
-        weights: Mapping[str, str] | None = None,
+        hashes: Hashes = dict,
     ) -> "VoiceFixerRestorer":
         """Build from the tensors of a strictly checked `vf.ckpt`, which are copied to the backend's device.
 
@@ -65,7 +67,7 @@ class VoiceFixerRestorer:
             triangles=tensors["mel.fb"],
         )
         originals = None if again is None else lambda: _own(again())
-        return cls(front_end, _own(tensors), originals=originals, backend=backend, weights=weights)
+        return cls(front_end, _own(tensors), originals=originals, backend=backend, hashes=hashes)
 
     @cached_property
     def unfolded(self) -> RestorerNetwork:

@@ -9,7 +9,7 @@ from torch.nn import functional
 from worker.models.constants import HOP, N_MELS
 from worker.models.errors import InputError
 from worker.models.folding import fold_weight_norm, own_tensors, with_tensors
-from worker.models.interface import Backend, MelSpan
+from worker.models.interface import Backend, Hashes, MelSpan
 from worker.models.plain import PlainBackend
 from worker.models.tfgan import TFGAN
 from worker.models.validate import check_mel, check_span, check_spans
@@ -29,11 +29,12 @@ class VoiceFixerVocoder:
 
     model_type = "VoiceFixerVocoder"
 
-    def __init__(
-        self, network: TFGAN, *, backend: Backend | None = None, weights: Mapping[str, str] | None = None
-    ) -> None:
-        """Take a network whose tensors lie on the backend's device (default: plain, where they are)."""
-        self.weights = dict(weights or {})
+    def __init__(self, network: TFGAN, *, backend: Backend | None = None, hashes: Hashes = dict) -> None:
+        """Take a network whose tensors lie on the backend's device (default: plain, where they are).
+
+        `hashes` is asked now that the network is ready, and may take its time or refuse.
+        """
+        self.weights = dict(hashes())
         self.backend = backend or PlainBackend(next(network.parameters()).device)
         self.runner = self.backend.run_vocoder(network.eval(), self.weights)
         self._bin_weights = mel_weights().to(self.device)
@@ -44,7 +45,7 @@ class VoiceFixerVocoder:
         tensors: Mapping[str, Tensor],
         *,
         backend: Backend | None = None,
-        weights: Mapping[str, str] | None = None,
+        hashes: Hashes = dict,
     ) -> "VoiceFixerVocoder":
         """Build from the tensors of a strictly checked vocoder file; they are copied to the backend's device."""
         backend = backend or PlainBackend()
@@ -52,7 +53,7 @@ class VoiceFixerVocoder:
         with torch.device("meta"):
             network = TFGAN()
         network = own_tensors(with_tensors(network, fold_weight_norm(live)), backend.device, foreign=live)
-        return cls(network, backend=backend, weights=weights)
+        return cls(network, backend=backend, hashes=hashes)
 
     @property
     def device(self) -> torch.device:

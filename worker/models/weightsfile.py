@@ -1,43 +1,21 @@
 """A checkpoint file, held open: what was hashed is what is read, now and later, whatever happens to its name."""
 
-import hashlib
 import logging
-import os
 import weakref
 import zipfile
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
+from worker.models.digests import Digests, digests_of, start_hashing, state_of
 from worker.models.errors import CheckpointChangedError, CheckpointUnreadableError
 
 log = logging.getLogger(__name__)
 
 WHERE_TO_GET = "Get the published file with `voicefixer-queue weights pull`."
-_BLOCK = 1 << 20
 _WRAPPERS = ("state_dict", "generator")
 """Training checkpoints keep their tensors under the one, the published vocoder under the other."""
-
-
-@dataclass(frozen=True)
-class Digests:
-    """Of a whole file, in hex."""
-
-    md5: str
-    sha256: str
-
-
-class State(NamedTuple):
-    """What changes when somebody writes into a file."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
 
 
 class WeightsFile:
@@ -48,11 +26,10 @@ class WeightsFile:
         self.path = path
         try:
             self._file = path.open("rb", buffering=0)
-            self._state = self._look()
+            self._state = state_of(self._file.fileno())
         except OSError as error:
             raise _unreadable(path, error) from None
         weakref.finalize(self, self._file.close)
-        self._hashes: list[Future[str]] = []
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The tensors of `table`."""
@@ -76,52 +53,32 @@ class WeightsFile:
         return {str(key): value for key, value in content.items()}
 
     def start_hashing(self) -> None:
-        """Hash in the background, each digest on a thread of its own; `digests` waits for it."""
-        if self._state in _KNOWN or self._hashes:
-            return
-        pool = ThreadPoolExecutor(2, "digest")
-        self._hashes = [pool.submit(self._hash, name) for name in ("md5", "sha256")]
-        pool.shutdown(wait=False)
+        """Hash in the background; `digests` waits for it."""
+        start_hashing(self._file.fileno(), self._state)
 
     def digests(self) -> Digests:
         """Md5 and sha256 of the whole file, worked out once a process for each state of it.
 
         Raises `CheckpointUnreadableError` and `CheckpointChangedError`.
         """
-        self.start_hashing()
-        if self._state not in _KNOWN:
-            try:
-                md5, sha256 = (future.result() for future in self._hashes)
-            except OSError as error:
-                raise _unreadable(self.path, error) from None
-            self.check_unchanged()
-            _KNOWN[self._state] = Digests(md5, sha256)
-        return _KNOWN[self._state]
+        try:
+            found = digests_of(self._file.fileno(), self._state)
+        except OSError as error:
+            raise _unreadable(self.path, error) from None
+        self.check_unchanged()
+        return found
 
     def check_unchanged(self) -> None:
         """Raise `CheckpointChangedError` if the file was written into since it was opened.
 
         A file that was replaced by another of its name, or deleted, is unchanged: this one is still open.
         """
-        if self._look() != self._state:
+        if state_of(self._file.fileno()) != self._state:
             raise CheckpointChangedError(
                 self.path.name,
                 "was written into while it was in use. Restart the worker; and put new weights in place by renaming a "
                 "whole file, not by writing into the old one.",
             )
-
-    def _look(self) -> State:
-        found = os.fstat(self._file.fileno())
-        return State(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-
-    def _hash(self, name: str) -> str:
-        digest = hashlib.new(name, usedforsecurity=False)
-        at = 0
-        # Read, not mapped: mapped pages would count as this process's memory.
-        while block := os.pread(self._file.fileno(), _BLOCK, at):
-            digest.update(block)
-            at += len(block)
-        return digest.hexdigest()
 
     def _load(self) -> object:
         if self._state.size == 0:
@@ -141,9 +98,6 @@ class WeightsFile:
                 f"{self._state.size} bytes that are no whole checkpoint of tensors: truncated, of another kind, or "
                 f"holding code. {WHERE_TO_GET}",
             ) from None
-
-
-_KNOWN: dict[State, Digests] = {}
 
 
 def _unreadable(path: Path, error: OSError) -> CheckpointUnreadableError:
