@@ -1,40 +1,52 @@
 """A few threads that share out the parts of one calculation, and the memory that they work in."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count
-from threading import Lock
+from queue import SimpleQueue
+from threading import Lock, Thread
 
 from worker.backends.numba.arena import Arena
 
+Work = Callable[[int, int], None]
+
 
 class Team:
-    """Runs parts on `size` threads, one of them the caller's; the next free thread takes the next part."""
+    """Runs parts on `size` threads, one of them the caller's; the next free thread takes the next part.
+
+    Two simple queues hand work over some ten times as quickly as a pool of the standard library; a short recording has
+    hundreds of layers of a millisecond each.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.arena = Arena()
         self._lock = Lock()
-        if size > 1:
-            self._threads = ThreadPoolExecutor(size - 1, "kernel")
+        self._calls: SimpleQueue[Callable[[], BaseException | None]] = SimpleQueue()
+        self._ends: SimpleQueue[BaseException | None] = SimpleQueue()
+        for number in range(1, size):
+            Thread(target=_serve, args=(self._calls, self._ends), name=f"kernel-{number}", daemon=True).start()
 
-    def share(self, parts: int, work: Callable[[int, int], None]) -> None:
+    def share(self, parts: int, work: Work) -> None:
         """Call `work(part, member)` for each part; a member works on one part at a time. Raises what `work` raises."""
         numbers = count()
 
-        def take(member: int) -> None:
-            while (part := next(numbers)) < parts:
-                work(part, member)
-
-        others = min(self.size, parts) - 1
-        with self._lock:
-            running = [self._threads.submit(take, member) for member in range(1, others + 1)]
+        def take(member: int) -> BaseException | None:
             try:
-                take(0)
-            finally:  # nobody is to write any more when the caller goes on
-                wait(running)
-            for each in running:
-                each.result()
+                while (part := next(numbers)) < parts:
+                    work(part, member)
+            except BaseException as error:  # it is raised where the work was given out
+                return error
+            return None
+
+        with self._lock:
+            others = max(0, min(self.size, parts) - 1)
+            for member in range(1, others + 1):
+                self._calls.put(lambda member=member: take(member))  # type: ignore[misc]
+            # All of them, also after an error: nobody is to write any more when the caller goes on.
+            errors = [take(0), *(self._ends.get() for _ in range(others))]
+        for error in errors:
+            if error is not None:
+                raise error
 
     def share_rows(self, rows: int, work: Callable[[int, int], None]) -> None:
         """Call `work(first, last)` for ranges of rows that together are all of them."""
@@ -51,6 +63,11 @@ def cut(total: int, most: int) -> tuple[int, int]:
     rounds = -(-total // (2 * most))
     size = max(1, -(-total // max(1, 2 * rounds)))
     return -(-total // size), size
+
+
+def _serve(calls: "SimpleQueue[Callable[[], BaseException | None]]", ends: "SimpleQueue[BaseException | None]") -> None:
+    while True:
+        ends.put(calls.get()())
 
 
 _ROW_PARTS = 16
