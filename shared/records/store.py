@@ -190,7 +190,7 @@ class JobRecords:
         """Tell which attempt of each piece counts.
 
         Raises:
-            KeyError: if one is not done; the job is then over or was handed out wrongly.
+            KeyError: with its name, if one is not done; it is being made again, or the job is over.
         """
         names = [str(piece) for piece in pieces]
         with _reachable():

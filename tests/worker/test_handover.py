@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from shared.errors import QueueUnavailable
 from shared.jobs import Status
 from shared.keys import chunk_key
 from shared.records import Piece
@@ -164,6 +165,37 @@ def test_a_working_object_that_a_power_cut_took_is_made_again(bench, lost, found
     worker.run()
     assert worker.result(job) == worker.result(other)
     assert worker.objects(job) == sorted(["source", f"result.{worker.records.get(job).result_key.rpartition('.')[2]}"])
+
+
+@pytest.mark.parametrize(
+    ("lost", "found_by"),
+    [("work/pcm.1", "restore"), ("work/restore/1.1", "vocode"), ("work/vocode/0.1", "stitch")],
+)
+def test_a_worker_that_could_not_send_what_is_to_be_made_again_sends_it_later(bench, monkeypatch, lost, found_by):
+    worker = bench()
+    job = worker.submit(wav(noise(200_000)))
+    until(worker, found_by)
+    while not any(name == lost for name in worker.objects(job)):
+        worker.step()
+    worker.store.delete(f"jobs/{job}/{lost}")
+    record = worker.records.lost
+
+    def recorded_and_then_away(*args):
+        record(*args)
+        raise QueueUnavailable("Redis is away")
+
+    monkeypatch.setattr(worker.records, "lost", recorded_and_then_away)
+    unsent = None
+    while unsent is None:
+        message = worker.waiting[0]
+        try:
+            worker.step()
+        except QueueUnavailable:
+            unsent = message
+    monkeypatch.setattr(worker.records, "lost", record)
+    worker.waiting.append(unsent)
+    worker.run()
+    assert worker.records.get(job).status is Status.SUCCEEDED
 
 
 def test_a_sent_mel_whose_pieces_are_gone_is_cut_again(bench):

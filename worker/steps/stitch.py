@@ -16,11 +16,11 @@ from worker.arrays import Floats, get_array, header_of, raw
 from worker.audio.encode import open_encoder
 from worker.audio.resample import resample_blocks, resampled_length
 from worker.chunks import output_span
-from worker.lost import left_by
+from worker.lost import WorkLost, left_by
 from worker.mels import read_mel, windows_of
 from worker.models.constants import N_MELS, SAMPLE_RATE, frame_count
 from worker.plan import Plan
-from worker.task import Stopped, Task
+from worker.task import Task
 
 #: Frames of mel in memory at once.
 _MEL_BLOCK = 4096
@@ -110,8 +110,9 @@ def _samples(task: Task, plan: Plan) -> Iterator[Floats]:
 def _winners(task: Task, kind: Kind, indices: list[int]) -> dict[int, int]:
     try:
         attempts = task.ctx.records.winners(task.job_id, [Piece(kind, index) for index in indices])
-    except KeyError:
-        raise Stopped from None
+    except KeyError as missing:
+        # All were done when this was handed out: it is being made again, and who asked for that may not have sent it.
+        raise WorkLost(Piece.parse(missing.args[0]), None) from None
     return dict(zip(indices, attempts, strict=True))
 
 
