@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 if find_spec("openvino") is None:
     pytest.skip("openvino is not installed", allow_module_level=True)
@@ -14,10 +15,11 @@ if find_spec("openvino") is None:
 from worker.backends.openvino import backend as backend_module
 from worker.backends.openvino import convert, library, vocoder
 from worker.backends.openvino.backend import OpenVINOBackend
+from worker.backends.openvino.parts import Input, Part
 from worker.models.errors import PrecisionUnavailableError
 from worker.models.hub import WeightsSource
 from worker.models.interface import MelSpan
-from worker.models.registry import load_restorer, load_vocoder
+from worker.models.registry import at_once, load_restorer, load_vocoder
 
 HOP = 441
 
@@ -211,3 +213,14 @@ def test_networks_without_hashes_are_not_kept(tmp_path, monkeypatch):
     backend = OpenVINOBackend(cache_dir=tmp_path)
     assert list(backend._models("restorer", {}, lambda: [])) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_networks_may_be_converted_at_once():
+    part = Part("any", (Input(4),))
+    networks = [nn.Sequential(*(nn.Conv1d(4, 4, 1) for _ in range(50))) for _ in range(2)]
+
+    def converted(network):
+        return [convert.convert(part, network) for _ in range(3)]
+
+    first, second = at_once(lambda: converted(networks[0]), lambda: converted(networks[1]))
+    assert len(first) == len(second) == 3

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from threading import Lock
 
 import torch
 from torch import nn
@@ -14,6 +15,9 @@ VERSION = 1
 
 log = logging.getLogger(__name__)
 
+# PyTorch's tracer and Python's filter of warnings are the process's own, and both models are loaded at once.
+_one_at_a_time = Lock()
+
 
 def convert(part: Part, network: nn.Module) -> ov.Model:
     """Convert for any batch and any length of time; channels and mel bins are fixed.
@@ -23,7 +27,7 @@ def convert(part: Part, network: nn.Module) -> ov.Model:
     examples = tuple(torch.zeros(_shape(taken, items=1, units=64)) for taken in part.takes)
     shapes = [ov.PartialShape(_shape(taken, items=-1, units=-1)) for taken in part.takes]
     # Tracing needs tensors that autograd could record, and warns of what is constant by design.
-    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+    with _one_at_a_time, torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = ov.convert_model(network.eval(), example_input=examples, input=shapes)
     log.debug("converted %s", part.name)
