@@ -9,7 +9,7 @@ import structlog
 
 from shared.errors import QueueUnavailable, ServiceError, StorageError, StorageUnavailable
 from shared.formats import OutputNotPossible
-from shared.jobs import TERMINAL, Job, JobError, Manifest, Priority, Status
+from shared.jobs import TERMINAL, Job, JobError, Manifest, Status
 from shared.keys import results_prefix, work_prefix
 from shared.records import STITCH, Claim, Kind, LostAgain, Piece, Refusal
 from worker.arrays import ArrayFormatError
@@ -87,7 +87,15 @@ class Task:
 Step = Callable[[Task], list[Piece] | None]
 
 
-def perform(ctx: Context, step: Step, job_id: str, piece: Piece, *, keep: Kind | None = None) -> Piece | None:
+@dataclass(frozen=True)
+class Kept:
+    """A piece that was made ready and not sent, and the attempt that made it so."""
+
+    piece: Piece
+    attempt: int
+
+
+def perform(ctx: Context, step: Step, job_id: str, piece: Piece, *, keep: Kind | None = None) -> Kept | None:
     """Claim a piece, do it, and send what it made ready. Running it twice changes nothing.
 
     Of what it made ready, one piece of the kind to *keep* is not sent but given back: the caller performs it, and
@@ -101,16 +109,17 @@ def perform(ctx: Context, step: Step, job_id: str, piece: Piece, *, keep: Kind |
         return _attempt(Task(ctx, job_id, claim), step, keep)
     if claim is Refusal.DONE:
         # The attempt that did it may not have been able to send this.
-        handed = ctx.records.unsent(job_id, piece)
+        attempt, handed = ctx.records.unsent(job_id, piece)
         manifest = ctx.records.manifest(job_id) if handed else None
         if manifest is not None:
-            _send(ctx, job_id, piece, handed, manifest.options.priority)
+            ctx.dispatcher.send(job_id, handed, manifest.options.priority)
+            ctx.records.sent(job_id, piece, attempt)
     else:
         _wind_up(ctx, job_id)
     return None
 
 
-def _attempt(task: Task, step: Step, keep: Kind | None) -> Piece | None:
+def _attempt(task: Task, step: Step, keep: Kind | None) -> Kept | None:
     started = time.monotonic()
     piece = task.claim.piece
     words = {"job_id": task.job_id, "piece": str(piece), "attempt": task.claim.attempt}
@@ -137,19 +146,14 @@ def _attempt(task: Task, step: Step, keep: Kind | None) -> Piece | None:
         return None
     log.info("piece done", **words, seconds=round(time.monotonic() - started, 3))
     kept = next((one for one in handed if one.kind == keep), None)
-    _send(task.ctx, task.job_id, piece, [one for one in handed if one != kept], task.claim.priority, all_sent=not kept)
+    others = [one for one in handed if one != kept]
+    if others:
+        task.ctx.dispatcher.send(task.job_id, others, task.claim.priority)
+    if others and not kept:
+        task.ctx.records.sent(task.job_id, piece, task.claim.attempt)
     if piece == STITCH:
         _wind_up(task.ctx, task.job_id)
-    return kept
-
-
-def _send(
-    ctx: Context, job_id: str, piece: Piece, handed: list[Piece], priority: Priority, *, all_sent: bool = True
-) -> None:
-    if handed:
-        ctx.dispatcher.send(job_id, handed, priority)
-    if handed and all_sent:
-        ctx.records.sent(job_id, piece)
+    return Kept(kept, task.claim.attempt) if kept else None
 
 
 def _make_again(task: Task, lost: WorkLost) -> None:

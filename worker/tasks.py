@@ -63,8 +63,8 @@ def _perform(context: Context, steps: Mapping[Kind, Step], job_id: str, piece: P
     keep: Kind | None = "vocode" if piece.kind == "restore" and "vocode" in steps and not stopping else None
     kept = perform(context, steps[piece.kind], job_id, piece, keep=keep)
     if kept is not None:
-        perform(context, steps[kept.kind], job_id, kept)
-        context.records.sent(job_id, piece)
+        perform(context, steps[kept.piece.kind], job_id, kept.piece)
+        context.records.sent(job_id, piece, kept.attempt)
 
 
 def _pause(job_id: str, piece: Piece, error: ServiceError) -> None:

@@ -167,7 +167,11 @@ function commands.lost(waiter, most, piece, attempt)
     if redis.call('HINCRBY', won, 'lost:' .. piece, 1) > tonumber(most) then return { 'never' } end
     undo(piece, attempt)
   end
-  local waiting = list(redis.call('HGET', won, 'waiting:' .. piece))
+  local waiting = {}
+  for _, name in ipairs(list(redis.call('HGET', won, 'waiting:' .. piece))) do
+    -- One that was done meanwhile, by another attempt, is not there any more to send what it missed.
+    if redis.call('HEXISTS', won, name) == 0 then waiting[#waiting + 1] = name end
+  end
   -- The first who misses a piece has it made; who asks again may not have been able to send it.
   local handed = (#waiting == 0 or has(waiting, waiter)) and { piece } or {}
   if not has(waiting, waiter) then waiting[#waiting + 1] = waiter end
@@ -200,6 +204,11 @@ function commands.complete(stage, i, attempt, model)
   redis.call('HINCRBY', job, 'version', 1)
   set(stage .. '_model', model)
   return hand_out(piece)
+end
+
+-- sent(piece, attempt) -> nothing: what this attempt at a piece handed out was sent; if it counts still.
+function commands.sent(piece, attempt)
+  if redis.call('HGET', won, piece) == attempt then redis.call('HDEL', won, 'unsent:' .. piece) end
 end
 
 -- succeed(attempt, output) -> 1, or 0 if it does not count

@@ -175,16 +175,15 @@ class JobRecords:
         """End a job that is to stop; True for the one caller that did it."""
         return bool(self._run("canceled", job_id))
 
-    def unsent(self, job_id: str, piece: Piece) -> list[Piece]:
-        """Tell what a finished piece handed out that is not known to be sent."""
+    def unsent(self, job_id: str, piece: Piece) -> tuple[int, list[Piece]]:
+        """Tell which attempt of a finished piece counts, and what it handed out that is not known to be sent."""
         with _reachable():
-            names = self._redis.hget(self._key(job_id, ":won"), f"unsent:{piece}")
-        return [Piece.parse(name) for name in cast(str, names or "").split()]
+            attempt, names = self._redis.hmget(self._key(job_id, ":won"), [str(piece), f"unsent:{piece}"])
+        return int(attempt or 0), [Piece.parse(name) for name in cast(str, names or "").split()]
 
-    def sent(self, job_id: str, piece: Piece) -> None:
-        """Note that what a piece handed out was sent."""
-        with _reachable():
-            self._redis.hdel(self._key(job_id, ":won"), f"unsent:{piece}")
+    def sent(self, job_id: str, piece: Piece, attempt: int) -> None:
+        """Note that what this attempt at a piece handed out was sent; nothing if another attempt counts by now."""
+        self._run("sent", job_id, str(piece), attempt)
 
     def winners(self, job_id: str, pieces: Iterable[Piece]) -> list[int]:
         """Tell which attempt of each piece counts.

@@ -133,9 +133,22 @@ def test_a_command_whose_answer_was_lost_is_answered_as_the_first_time(records):
 
 def test_pieces_that_were_handed_out_are_remembered_until_they_are_sent(records):
     job_id, handed = begin(records, pieces=2)
-    assert records.unsent(job_id, SPLIT) == handed
-    records.sent(job_id, SPLIT)
-    assert records.unsent(job_id, SPLIT) == []
+    assert records.unsent(job_id, SPLIT) == (1, handed)
+    records.sent(job_id, SPLIT, 2)
+    assert records.unsent(job_id, SPLIT) == (1, handed)
+    records.sent(job_id, SPLIT, 1)
+    assert records.unsent(job_id, SPLIT) == (1, [])
+
+
+def test_who_missed_a_piece_and_was_done_by_another_attempt_leaves_its_making_to_the_next(records):
+    job_id, _ = begin(records, pieces=3)
+    for index in range(2):
+        finish(records, job_id, Piece("restore", index))
+    one, other = records.claim(job_id, Piece("vocode", 0)), records.claim(job_id, Piece("vocode", 0))
+    assert records.lost(job_id, one, Piece("restore", 0), 1) == [Piece("restore", 0)]
+    records.complete(job_id, other, model="M")
+    late = records.claim(job_id, Piece("vocode", 1))
+    assert records.lost(job_id, late, Piece("restore", 0), 1) == [Piece("restore", 0)]
 
 
 def test_attempts_of_a_finished_piece_are_counted_no_more(records, client):
@@ -326,7 +339,7 @@ def test_work_that_two_miss_is_made_once_and_both_go_on(records, long_job):
 def test_what_a_lost_piece_had_not_sent_is_not_forgotten(records, long_job):
     job_id, first = long_job
     lost = Piece("restore", 2)
-    unsent = records.unsent(job_id, lost)
+    _, unsent = records.unsent(job_id, lost)
     assert unsent
     records.lost(job_id, first, lost, 1)
     assert set(unsent) <= set(records.complete(job_id, records.claim(job_id, lost), model="m"))

@@ -1,5 +1,7 @@
 """Which backend runs the networks, by device, by what is installed and by what the operator asks for."""
 
+from importlib.util import find_spec
+
 import torch
 
 from worker.models.errors import BackendUnavailableError, PrecisionUnavailableError
@@ -30,21 +32,35 @@ def choose_backend(name: str = "auto", *, device: str = "auto", precision: Preci
 
 
 def _on_cpu(name: str, precision: Precision) -> Backend:
+    if name == "auto":
+        name = _fastest_here(precision)
     if name == "openvino":
         from worker.backends.openvino.backend import OpenVINOBackend
 
         return OpenVINOBackend(precision=precision)
-    if name == "numba" or (name == "auto" and precision == "fp32"):
+    if name == "numba":
+        if not _installed("numba", "scipy", "threadpoolctl"):
+            raise BackendUnavailableError(
+                "VFQ_BACKEND=numba needs the packages numba, scipy and threadpoolctl: install them, or take auto."
+            )
         from worker.backends.numba.backend import NumbaBackend
 
         return NumbaBackend(precision=precision)
-    if name == "auto":
-        return _on_cpu("openvino", precision)
     if precision != "fp32":
         raise PrecisionUnavailableError(
             f"PyTorch runs in fp32 on a CPU, not in {precision}: take VFQ_BACKEND=openvino."
         )
     return PlainBackend()
+
+
+def _fastest_here(precision: Precision) -> str:
+    if precision == "fp32" and _installed("numba", "scipy", "threadpoolctl"):
+        return "numba"
+    return "openvino" if precision != "fp32" or _installed("openvino") else "torch"
+
+
+def _installed(*packages: str) -> bool:
+    return all(find_spec(package) is not None for package in packages)
 
 
 def _on_cuda(name: str, device: str, precision: Precision) -> Backend:

@@ -68,11 +68,19 @@ def _hashes(opened: Mapping[str, Checkpoint], *, allow_other: bool) -> dict[str,
 
 
 def at_once(restorer: Callable[[], R], vocoder: Callable[[], V]) -> tuple[R, V]:
-    """Load both at the same time: while one reads, the other calculates. Raises what either raises."""
+    """Load both at the same time: while one reads, the other calculates. Raises what either raises.
+
+    Not for a GPU, where a backend may time its ways to calculate while it loads.
+    """
     with ThreadPoolExecutor(1, "load") as pool:
         first = pool.submit(restorer)
         second = vocoder()
         return first.result(), second
+
+
+def in_turn(restorer: Callable[[], R], vocoder: Callable[[], V]) -> tuple[R, V]:
+    """Load one, then the other. Raises what either raises."""
+    return restorer(), vocoder()
 
 
 def resolve_device(device: str) -> str:

@@ -81,3 +81,13 @@ def test_plain_pytorch_is_there_on_every_device(card, monkeypatch):
     assert plain.device.type == "cuda"
     assert not torch.backends.cudnn.allow_tf32
     assert choose_backend("torch", device="cpu").device.type == "cpu"
+
+
+def test_auto_takes_what_is_installed(monkeypatch):
+    missing = {"numba"}
+    monkeypatch.setattr("worker.backends.choose.find_spec", lambda name: None if name in missing else name)
+    assert choose_backend("auto", device="cpu").name == "openvino"
+    with pytest.raises(BackendUnavailableError, match="numba"):
+        choose_backend("numba", device="cpu")
+    missing.add("openvino")
+    assert choose_backend("auto", device="cpu").name == "torch"

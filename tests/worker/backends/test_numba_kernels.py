@@ -11,7 +11,7 @@ from worker.backends.numba import compiling
 from worker.backends.numba.arena import Arena
 from worker.backends.numba.blas import keep_to_one_thread, sgemm_address
 from worker.backends.numba.denoiser import Recurrence
-from worker.backends.numba.kernels import units
+from worker.backends.numba.kernels import bend, units
 from worker.backends.numba.planes import convolve_into, convolve_onto, halve
 from worker.backends.numba.team import Team, cut
 from worker.backends.numba.unet import padded, space
@@ -170,21 +170,62 @@ def test_an_arena_gives_the_next_pass_the_same_memory_and_no_two_arrays_the_same
     run((3, 5))
 
 
-def test_without_a_folder_to_keep_code_in_loops_are_compiled_all_the_same(monkeypatch):
-    real = compiling.njit
+def twice(x):
+    for n in range(len(x)):
+        x[n] *= 2
 
-    def njit(*, cache=False, **rules):
-        if cache:
-            raise RuntimeError("no locator available")
-        return real(**rules)
 
-    monkeypatch.setattr(compiling, "njit", njit)
+@pytest.fixture
+def cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
+    return tmp_path
 
-    @compiling.compiled()
-    def double(x):
-        for n in range(len(x)):
-            x[n] *= 2
 
+def doubled():
     x = np.ones(3, np.float32)
-    double(x)
-    assert x.tolist() == [2, 2, 2]
+    compiling.compiled()(twice)(x)
+    return x.tolist()
+
+
+def test_compiled_code_is_kept_and_a_damaged_cache_is_made_anew(cache_folder):
+    assert doubled() == [2, 2, 2]
+    files = [file for file in cache_folder.rglob("*") if file.is_file()]
+    assert {file.suffix for file in files} == {".nbi", ".nbc"}
+    for file in files:
+        file.write_bytes(file.read_bytes()[:20])
+    assert doubled() == [2, 2, 2]
+    assert all(file.stat().st_size > 20 for file in cache_folder.rglob("*.nbi"))
+
+
+def test_code_compiled_from_other_sources_is_not_used(cache_folder, monkeypatch):
+    assert doubled() == [2, 2, 2]
+    kept = len(list(cache_folder.rglob("*.nbc")))
+    monkeypatch.setattr(compiling, "_sources", lambda: "others")
+    assert doubled() == [2, 2, 2]
+    assert len(list(cache_folder.rglob("*.nbc"))) == kept + 1
+
+
+def test_without_a_folder_to_keep_code_in_loops_are_compiled_all_the_same(monkeypatch):
+    def nowhere(_):
+        raise RuntimeError("no locator available")
+
+    monkeypatch.setattr(compiling, "Kept", nowhere)
+    assert doubled() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("level", [1e-3, 1.0, 50.0, 1e5])
+def test_what_an_upsampler_takes_is_bent_by_a_sine(level):
+    x = (np.random.default_rng(0).normal(size=(20, 64)) * level).astype(np.float32)
+    found = np.empty((22, 64), np.float32)
+    bend(x, np.float32(0.2), -1, 21, found)
+    y = np.maximum(x, np.float32(0.2) * x).astype(np.float64)
+    assert np.abs(found[1:21] - (y + np.sin(y))).max() < 4e-7 * max(1, np.abs(y).max())
+    assert not found[[0, 21]].any()
+
+
+def test_the_sine_of_what_has_no_phase_adds_nothing():
+    x = np.array([[1e12, -1e12, np.inf, np.nan] * 4], np.float32)
+    found = np.empty_like(x)
+    bend(x, np.float32(0.2), 0, 1, found)
+    assert found[0, :2].tolist() == [x[0, 0], x[0, 1] * np.float32(0.2)]
+    assert np.isnan(found[0, 2:4]).all()

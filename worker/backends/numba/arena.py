@@ -31,7 +31,8 @@ class Arena:
             begun = self._used
             if not begun and self._needed > len(self._block):
                 self._block = np.empty(0, np.float32)  # before there are two of them
-                self._block = np.empty(self._needed, np.float32)
+                needed, self._needed = self._needed, 0  # a smaller pass is to work even where this is too much
+                self._block = np.empty(needed, np.float32)
             try:
                 yield
             finally:

@@ -1,10 +1,15 @@
 """How the loops of this folder are compiled."""
 
+import hashlib
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any, ParamSpec, cast
 
 import numpy as np
 from numba import njit
+from numba.core import caching
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
@@ -20,9 +25,42 @@ def compiled(*, reorder: bool = False) -> Callable[[Callable[Parameters, None]],
 
     def decorate(loop: Callable[Parameters, None]) -> Callable[Parameters, None]:
         rules: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
-        try:
-            return cast(Callable[Parameters, None], njit(cache=True, **rules)(loop))
-        except RuntimeError:  # no folder to keep code in can be written
-            return cast(Callable[Parameters, None], njit(**rules)(loop))
+        function: Any = njit(**rules)(loop)
+        with suppress(RuntimeError):  # there is no folder that can be written
+            function._cache = Kept(loop)
+        return cast(Callable[Parameters, None], function)
 
     return decorate
+
+
+_Base: Any = caching.FunctionCache
+
+
+class Kept(_Base):  # type: ignore[misc]
+    """Numba's cache on disk, which may be damaged, full, or written by an older version of any file here."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Load the code of a signature; None where it has to be compiled."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # whatever half a file makes of itself
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Save it, over a damaged index if need be, or do without."""
+        try:
+            super().save_overload(sig, data)
+        except Exception:
+            with suppress(Exception):
+                self.flush()
+                super().save_overload(sig, data)
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        # Numba looks at the function's own file alone; constants and what is inlined come from its neighbours.
+        return (*super()._index_key(sig, codegen), _sources())
+
+
+@cache
+def _sources() -> str:
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -170,6 +170,7 @@ def convolve_plainly(
 PI_1, PI_2, PI_3 = np.float32(3.140625), np.float32(9.670257568359375e-4), np.float32(6.2771141529083252e-7)
 S3, S5, S7 = np.float32(-0.1666666664), np.float32(0.0083333315), np.float32(-0.0001984090)
 S9, S11 = np.float32(0.0000027526), np.float32(-0.0000000239)
+MOST_TURNS = np.float32(2**22)
 ONE_BY_PI, HALF, TWO = np.float32(1 / np.pi), np.float32(0.5), np.float32(2)
 
 
@@ -189,7 +190,8 @@ def bend(x: Floats, slope: np.float32, first: int, last: int, target: Floats) ->
             sine = r + r * q * (S3 + q * (S5 + q * (S7 + q * (S9 + q * S11))))
             # Every other half turn is upside down.
             odd = turns - TWO * np.floor(turns * HALF)
-            into[c] = y + sine - TWO * odd * sine
+            # Beyond that, neighbouring numbers are half turns apart, and their sine is nobody's guess.
+            into[c] = y + (sine - TWO * odd * sine if abs(turns) < MOST_TURNS else y - y)
 
 
 @compiled()
