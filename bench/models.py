@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast, get_args
 from worker.backends.choose import choose_backend
 from worker.models.hub import WeightsSource
 from worker.models.interface import Precision
-from worker.models.registry import at_once, load_restorer, load_vocoder
+from worker.models.registry import load_restorer, load_vocoder
 
 if TYPE_CHECKING:
     from worker.models.restorer import VoiceFixerRestorer
@@ -25,10 +25,8 @@ def load_models(
     """Load both as a worker does. Raises `ModelError`."""
     source = WeightsSource(folder=weights, repositories=(), allow_other=True)
     chosen = choose_backend(backend, device=device, precision=cast(Precision, precision))
-    restorer, vocoder = at_once(
-        lambda: load_restorer("VoiceFixerRestorer", weights=source, backend=chosen),
-        lambda: load_vocoder("VoiceFixerVocoder", weights=source, backend=chosen),
-    )
+    restorer = load_restorer("VoiceFixerRestorer", weights=source, backend=chosen)
+    vocoder = load_vocoder("VoiceFixerVocoder", weights=source, backend=chosen)
     return cast("VoiceFixerRestorer", restorer), cast("VoiceFixerVocoder", vocoder)
 
 

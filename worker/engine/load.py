@@ -16,7 +16,7 @@ from worker.engine.engine import Engine
 from worker.engine.usual import usual_items
 from worker.models.hub import WeightsSource
 from worker.models.interface import Backend, Vocoder
-from worker.models.registry import at_once, in_turn, load_restorer, load_vocoder
+from worker.models.registry import load_restorer, load_vocoder
 from worker.weights import weights_source
 
 log = structlog.get_logger()
@@ -37,14 +37,9 @@ def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
     backend = choose_backend(settings.backend, device=settings.device, precision=settings.precision)
     threads = model_threads(settings, backend)
     weights = weights_source(settings)
-    load = at_once if backend.device.type == "cpu" else in_turn
-    restorer, vocoder = load(
-        lambda: load_restorer(settings.restorer, weights=weights, backend=backend) if "restore" in stages else None,
-        lambda: _vocoder(settings, weights, backend) if "vocode" in stages else None,
-    )
     engine = Engine(
-        restorer=restorer,
-        vocoder=vocoder,
+        restorer=load_restorer(settings.restorer, weights=weights, backend=backend) if "restore" in stages else None,
+        vocoder=_vocoder(settings, weights, backend) if "vocode" in stages else None,
         backend=backend,
         max_batch_size=settings.max_batch_size,
         max_wait_ms=settings.max_wait_ms,

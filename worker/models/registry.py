@@ -1,10 +1,9 @@
 """The model types that a worker can serve, and how each is loaded. A type's module is imported when it is asked for."""
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 
@@ -23,8 +22,6 @@ VOCODERS = {
     "VoiceFixerVocoder": "worker.models.vocoder",
     "GriffinLimVocoder": "worker.models.griffin_lim",
 }
-R = TypeVar("R")
-V = TypeVar("V")
 WEIGHT_FREE = frozenset({"SpectralGateRestorer", "GriffinLimVocoder"})
 
 
@@ -65,22 +62,6 @@ def load_vocoder(model_type: str, *, weights: WeightsSource, backend: Backend | 
 
 def _hashes(opened: Mapping[str, Checkpoint], *, allow_other: bool) -> dict[str, str]:
     return {file: checkpoint.verified(allow_other=allow_other) for file, checkpoint in opened.items()}
-
-
-def at_once(restorer: Callable[[], R], vocoder: Callable[[], V]) -> tuple[R, V]:
-    """Load both at the same time: while one reads, the other calculates. Raises what either raises.
-
-    Not for a GPU, where a backend may time its ways to calculate while it loads.
-    """
-    with ThreadPoolExecutor(1, "load") as pool:
-        first = pool.submit(restorer)
-        second = vocoder()
-        return first.result(), second
-
-
-def in_turn(restorer: Callable[[], R], vocoder: Callable[[], V]) -> tuple[R, V]:
-    """Load one, then the other. Raises what either raises."""
-    return restorer(), vocoder()
 
 
 def resolve_device(device: str) -> str:
