@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -19,7 +20,7 @@ from worker.backends.openvino.parts import Input, Part
 from worker.models.errors import PrecisionUnavailableError
 from worker.models.hub import WeightsSource
 from worker.models.interface import MelSpan
-from worker.models.registry import at_once, load_restorer, load_vocoder
+from worker.models.registry import load_restorer, load_vocoder
 
 HOP = 441
 
@@ -222,5 +223,6 @@ def test_networks_may_be_converted_at_once():
     def converted(network):
         return [convert.convert(part, network) for _ in range(3)]
 
-    first, second = at_once(lambda: converted(networks[0]), lambda: converted(networks[1]))
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(converted, networks)
     assert len(first) == len(second) == 3

@@ -1,7 +1,7 @@
 """The networks by kernels that are compiled on this machine, for its CPU."""
 
 from collections.abc import Mapping
-from threading import Lock
+from functools import cached_property
 
 import torch
 
@@ -29,8 +29,6 @@ class NumbaBackend:
             )
         self.precision: Precision = precision
         self.device = torch.device("cpu")
-        self._lock = Lock()
-        self._shared: Team | None = None
 
     def run_restorer(self, network: RestorerNetwork, weights: Mapping[str, str]) -> RestorerRunner:  # noqa: ARG002
         """Prepare the folded network, and compile what was not compiled before."""
@@ -51,13 +49,9 @@ class NumbaBackend:
             runner(torch.zeros(1, N_MELS, 8), (0, HOP))
         return runner
 
-    @property
+    @cached_property
     def _team(self) -> Team:
-        """The one of both networks; they may be loaded at once."""
         from worker.backends.numba.blas import keep_to_one_thread
 
-        with self._lock:
-            if self._shared is None:
-                keep_to_one_thread()
-                self._shared = Team(torch.get_num_threads())
-            return self._shared
+        keep_to_one_thread()
+        return Team(torch.get_num_threads())

@@ -1,5 +1,6 @@
 """OpenBLAS's matrix product, the one that comes with scipy, callable from compiled code without the interpreter."""
 
+from functools import cache
 from typing import Any
 
 from llvmlite import ir
@@ -7,6 +8,7 @@ from numba import types
 from numba.extending import get_cython_function_address, intrinsic
 
 
+@cache
 def sgemm_address() -> int:
     """Where BLAS's `sgemm` lies in this process."""
     import scipy.linalg.cython_blas  # noqa: F401 - the function is found in the loaded module

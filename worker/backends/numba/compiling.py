@@ -1,34 +1,38 @@
 """How the loops of this folder are compiled."""
 
 import hashlib
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, ParamSpec, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 from numba import njit
 from numba.core import caching
 from numpy.typing import NDArray
 
+log = logging.getLogger(__name__)
+
 Floats = NDArray[np.float32]
 Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
-def compiled(*, reorder: bool = False) -> Callable[[Callable[Parameters, None]], Callable[Parameters, None]]:
+def compiled(*, reorder: bool = False) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
     """Compile a loop at its first call, without the interpreter's lock, and keep the code on disk where that can be.
 
     NaN and infinity keep their meaning, as they show that something is wrong; `reorder` lets sums be vectorised.
     """
     fastmath = {"contract", "nsz"} | ({"reassoc"} if reorder else set())
 
-    def decorate(loop: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    def decorate(loop: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         rules: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
         function: Any = njit(**rules)(loop)
         with suppress(RuntimeError):  # there is no folder that can be written
             function._cache = Kept(loop)
-        return cast(Callable[Parameters, None], function)
+        return cast(Callable[Parameters, Result], function)
 
     return decorate
 
@@ -50,10 +54,12 @@ class Kept(_Base):  # type: ignore[misc]
         """Save it, over a damaged index if need be, or do without."""
         try:
             super().save_overload(sig, data)
-        except Exception:
-            with suppress(Exception):
+        except Exception:  # whatever half an index makes of itself, or a full disk
+            try:
                 self.flush()
                 super().save_overload(sig, data)
+            except Exception as error:
+                log.warning("compiled code cannot be kept in %s: %s", self.cache_path, type(error).__name__)
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         # Numba looks at the function's own file alone; constants and what is inlined come from its neighbours.

@@ -9,12 +9,8 @@ import numpy as np
 
 from worker.backends.numba.blas import sgemm
 from worker.backends.numba.compiling import Floats, compiled
-from worker.backends.numba.winograd import FAR, NEAR
+from worker.backends.numba.winograd import collect, transform
 
-P1, Q1 = np.float32(NEAR), np.float32(FAR)
-P2, Q2 = np.float32(NEAR**2), np.float32(FAR**2)
-P3, Q3 = np.float32(NEAR**3), np.float32(FAR**3)
-PQ, PS = np.float32(NEAR**2 * FAR**2), np.float32(NEAR**2 + FAR**2)
 ONE, ZERO = np.float32(1), np.float32(0)
 
 
@@ -47,19 +43,14 @@ def _transform_rows(x: Floats, zero: Floats, d: int, first: int, last: int, slop
         for c in range(x.shape[1]):
             x0, x1, x2 = max(r0[c], slope * r0[c]), max(r1[c], slope * r1[c]), max(r2[c], slope * r2[c])
             x3, x4, x5 = max(r3[c], slope * r3[c]), max(r4[c], slope * r4[c]), max(r5[c], slope * r5[c])
-            even_far, odd_far = x4 - Q2 * x2, P1 * (x3 - Q2 * x1)
-            even_near, odd_near = x4 - P2 * x2, Q1 * (x3 - P2 * x1)
-            v0[c] = PQ * x0 - PS * x2 + x4
-            v1[c], v2[c] = even_far + odd_far, even_far - odd_far
-            v3[c], v4[c] = even_near + odd_near, even_near - odd_near
-            v5[c] = PQ * x1 - PS * x3 + x5
+            v0[c], v1[c], v2[c], v3[c], v4[c], v5[c] = transform(x0, x1, x2, x3, x4, x5)
 
 
 @compiled()
-def _collect_rows(
-    M: Floats, bias: Floats, d: int, first: int, last: int, slope: np.float32, keep: int, y: Floats, spare: Floats
+def _write_rows(
+    M: Floats, bias: Floats, d: int, first: int, last: int, slope: np.float32, y: Floats, spare: Floats
 ) -> None:
-    """Leaky ReLU of Aᵀ and the bias into each unit's four rows; `keep` (0 or 1) times what is there is added."""
+    """Leaky ReLU of Aᵀ and the bias, into each unit's four rows."""
     rows = y.shape[0]
     for unit in range(first, last):
         t = 4 * d * (unit // d) + unit % d
@@ -69,26 +60,43 @@ def _collect_rows(
         y2 = y[t + 2 * d] if t + 2 * d < rows else spare
         y3 = y[t + 3 * d] if t + 3 * d < rows else spare
         m0, m1, m2, m3, m4, m5 = M[0, i], M[1, i], M[2, i], M[3, i], M[4, i], M[5, i]
-        if keep:
-            for c in range(y.shape[1]):
-                even_near, odd_near = m1[c] + m2[c], m1[c] - m2[c]
-                even_far, odd_far = m3[c] + m4[c], m3[c] - m4[c]
-                b = bias[c]
-                y0[c] += m0[c] + even_near + even_far + b
-                y1[c] += P1 * odd_near + Q1 * odd_far + b
-                y2[c] += P2 * even_near + Q2 * even_far + b
-                y3[c] += P3 * odd_near + Q3 * odd_far + m5[c] + b
-        else:
-            for c in range(y.shape[1]):
-                even_near, odd_near = m1[c] + m2[c], m1[c] - m2[c]
-                even_far, odd_far = m3[c] + m4[c], m3[c] - m4[c]
-                b = bias[c]
-                z0 = m0[c] + even_near + even_far + b
-                z1 = P1 * odd_near + Q1 * odd_far + b
-                z2 = P2 * even_near + Q2 * even_far + b
-                z3 = P3 * odd_near + Q3 * odd_far + m5[c] + b
-                y0[c], y1[c] = max(z0, slope * z0), max(z1, slope * z1)
-                y2[c], y3[c] = max(z2, slope * z2), max(z3, slope * z3)
+        for c in range(y.shape[1]):
+            z0, z1, z2, z3 = collect(m0[c], m1[c], m2[c], m3[c], m4[c], m5[c])
+            b = bias[c]
+            y0[c], y1[c] = max(z0 + b, slope * (z0 + b)), max(z1 + b, slope * (z1 + b))
+            y2[c], y3[c] = max(z2 + b, slope * (z2 + b)), max(z3 + b, slope * (z3 + b))
+
+
+@compiled()
+def _add_rows(M: Floats, bias: Floats, d: int, first: int, last: int, y: Floats, spare: Floats) -> None:
+    """Aᵀ and the bias, added to each unit's four rows."""
+    rows = y.shape[0]
+    for unit in range(first, last):
+        t = 4 * d * (unit // d) + unit % d
+        i = unit - first
+        y0 = y[t]
+        y1 = y[t + d] if t + d < rows else spare
+        y2 = y[t + 2 * d] if t + 2 * d < rows else spare
+        y3 = y[t + 3 * d] if t + 3 * d < rows else spare
+        m0, m1, m2, m3, m4, m5 = M[0, i], M[1, i], M[2, i], M[3, i], M[4, i], M[5, i]
+        for c in range(y.shape[1]):
+            z0, z1, z2, z3 = collect(m0[c], m1[c], m2[c], m3[c], m4[c], m5[c])
+            b = bias[c]
+            y0[c] += z0 + b
+            y1[c] += z1 + b
+            y2[c] += z2 + b
+            y3[c] += z3 + b
+
+
+@compiled()
+def multiply(gemm: int, V: Floats, filters: Floats, count: int, M: Floats) -> None:
+    """M[j] = V[j]·filters[j] for the first `count` units; `[products, units or Cin, Cin or Cout]`."""
+    inputs, outputs = filters.shape[1], filters.shape[2]
+    for j in range(len(filters)):
+        sgemm(
+            gemm, count, outputs, inputs, V[j].ctypes.data, inputs, filters[j].ctypes.data, outputs,
+            ZERO, M[j].ctypes.data, outputs,
+        )  # fmt: skip
 
 
 @compiled()
@@ -100,30 +108,47 @@ def convolve(
     dilation: int,
     first: int,
     last: int,
-    slopes: Floats,
-    keep: int,
+    slope: np.float32,
     y: Floats,
     V: Floats,
     M: Floats,
     zero: Floats,
     spare: Floats,
 ) -> None:
-    """Units `first` … `last` of y = lrelu(conv(lrelu(x))), or of y += conv(lrelu(x)) where `keep` is set.
+    """Units `first` … `last` of y = lrelu(conv(lrelu(x))).
 
-    `x` and `y` are `[T, C]`, `filters` `[6, C, C]`, `slopes` those of the leaky ReLUs before and after; `V`, `M`
-    `[6, units, C]`, `zero` (of zeros) and `spare` `[C]` are the caller's scratch. Outside of `x` there are zeros.
+    `x` and `y` are `[T, C]`, `filters` `[6, C, C]`; `V`, `M` `[6, units, C]`, `zero` (of zeros) and `spare` `[C]` are
+    the caller's scratch. Outside of `x` there are zeros.
     """
-    channels = x.shape[1]
-    step = V.shape[1]
-    for begin in range(first, last, step):
-        end = min(begin + step, last)
-        _transform_rows(x, zero, dilation, begin, end, slopes[0], V)
-        for j in range(6):
-            sgemm(
-                gemm, end - begin, channels, channels,
-                V[j].ctypes.data, channels, filters[j].ctypes.data, channels, ZERO, M[j].ctypes.data, channels,
-            )  # fmt: skip
-        _collect_rows(M, bias, dilation, begin, end, slopes[1], keep, y, spare)
+    for begin in range(first, last, V.shape[1]):
+        end = min(begin + V.shape[1], last)
+        _transform_rows(x, zero, dilation, begin, end, slope, V)
+        multiply(gemm, V, filters, end - begin, M)
+        _write_rows(M, bias, dilation, begin, end, slope, y, spare)
+
+
+@compiled()
+def convolve_onto(
+    gemm: int,
+    x: Floats,
+    filters: Floats,
+    bias: Floats,
+    dilation: int,
+    first: int,
+    last: int,
+    slope: np.float32,
+    y: Floats,
+    V: Floats,
+    M: Floats,
+    zero: Floats,
+    spare: Floats,
+) -> None:
+    """Units `first` … `last` of y += conv(lrelu(x)); see `convolve`."""
+    for begin in range(first, last, V.shape[1]):
+        end = min(begin + V.shape[1], last)
+        _transform_rows(x, zero, dilation, begin, end, slope, V)
+        multiply(gemm, V, filters, end - begin, M)
+        _add_rows(M, bias, dilation, begin, end, y, spare)
 
 
 @compiled()
@@ -135,7 +160,7 @@ def convolve_plainly(
     dilation: int,
     first: int,
     last: int,
-    slopes: Floats,
+    slope: np.float32,
     y: Floats,
     active: Floats,
     sums: Floats,
@@ -154,7 +179,7 @@ def convolve_plainly(
             start, stop = max(begin + shift, 0), min(end + shift, rows)
             for t in range(start, stop):
                 for c in range(channels):
-                    active[t - start, c] = max(x[t, c], slopes[0] * x[t, c])
+                    active[t - start, c] = max(x[t, c], slope * x[t, c])
             if stop > start:
                 sgemm(
                     gemm, stop - start, channels, channels, active.ctypes.data, channels,
@@ -162,7 +187,7 @@ def convolve_plainly(
                 )  # fmt: skip
         for t in range(begin, end):
             for c in range(channels):
-                y[t, c] = max(sums[t - begin, c], slopes[1] * sums[t - begin, c])
+                y[t, c] = max(sums[t - begin, c], slope * sums[t - begin, c])
 
 
 # π in three parts, whose products with a small integer are exact; and sin(r) ≈ r + r³·S(r²) up to π/2, to 2e-9

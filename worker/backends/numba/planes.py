@@ -8,7 +8,8 @@ import numpy as np
 
 from worker.backends.numba.blas import sgemm
 from worker.backends.numba.compiling import Floats, compiled
-from worker.backends.numba.kernels import ONE, P1, P2, P3, PQ, PS, Q1, Q2, Q3, ZERO
+from worker.backends.numba.kernels import ONE, multiply
+from worker.backends.numba.winograd import collect, transform
 
 
 @compiled()
@@ -22,12 +23,9 @@ def _transform_tiles(a: Floats, tiles: int, first: int, last: int, V: Floats, tm
             part = tmp[6 * i : 6 * i + 6]
             for c in range(channels):
                 x0, x1, x2, x3, x4, x5 = row[0, c], row[1, c], row[2, c], row[3, c], row[4, c], row[5, c]
-                even_far, odd_far = x4 - Q2 * x2, P1 * (x3 - Q2 * x1)
-                even_near, odd_near = x4 - P2 * x2, Q1 * (x3 - P2 * x1)
-                part[0, c] = PQ * x0 - PS * x2 + x4
-                part[1, c], part[2, c] = even_far + odd_far, even_far - odd_far
-                part[3, c], part[4, c] = even_near + odd_near, even_near - odd_near
-                part[5, c] = PQ * x1 - PS * x3 + x5
+                part[0, c], part[1, c], part[2, c], part[3, c], part[4, c], part[5, c] = transform(
+                    x0, x1, x2, x3, x4, x5
+                )
         at = unit - first
         for k in range(6):
             column = tmp[k:]
@@ -36,12 +34,7 @@ def _transform_tiles(a: Floats, tiles: int, first: int, last: int, V: Floats, tm
             for c in range(channels):
                 x0, x1, x2 = column[0, c], column[6, c], column[12, c]
                 x3, x4, x5 = column[18, c], column[24, c], column[30, c]
-                even_far, odd_far = x4 - Q2 * x2, P1 * (x3 - Q2 * x1)
-                even_near, odd_near = x4 - P2 * x2, Q1 * (x3 - P2 * x1)
-                v0[c] = PQ * x0 - PS * x2 + x4
-                v1[c], v2[c] = even_far + odd_far, even_far - odd_far
-                v3[c], v4[c] = even_near + odd_near, even_near - odd_near
-                v5[c] = PQ * x1 - PS * x3 + x5
+                v0[c], v1[c], v2[c], v3[c], v4[c], v5[c] = transform(x0, x1, x2, x3, x4, x5)
 
 
 @compiled()
@@ -53,32 +46,14 @@ def _reduce_tile(M: Floats, at: int, half: Floats, tile: Floats) -> None:
         m3, m4, m5 = M[18 + k, at], M[24 + k, at], M[30 + k, at]
         part = half[k:]
         for c in range(channels):
-            even_near, odd_near = m1[c] + m2[c], m1[c] - m2[c]
-            even_far, odd_far = m3[c] + m4[c], m3[c] - m4[c]
-            part[0, c] = m0[c] + even_near + even_far
-            part[6, c] = P1 * odd_near + Q1 * odd_far
-            part[12, c] = P2 * even_near + Q2 * even_far
-            part[18, c] = P3 * odd_near + Q3 * odd_far + m5[c]
+            part[0, c], part[6, c], part[12, c], part[18, c] = collect(m0[c], m1[c], m2[c], m3[c], m4[c], m5[c])
     for i in range(4):
         part = half[6 * i : 6 * i + 6]
         four = tile[4 * i : 4 * i + 4]
         for c in range(channels):
-            even_near, odd_near = part[1, c] + part[2, c], part[1, c] - part[2, c]
-            even_far, odd_far = part[3, c] + part[4, c], part[3, c] - part[4, c]
-            four[0, c] = part[0, c] + even_near + even_far
-            four[1, c] = P1 * odd_near + Q1 * odd_far
-            four[2, c] = P2 * even_near + Q2 * even_far
-            four[3, c] = P3 * odd_near + Q3 * odd_far + part[5, c]
-
-
-@compiled()
-def _multiply(gemm: int, V: Floats, filters: Floats, count: int, M: Floats) -> None:
-    inputs, outputs = filters.shape[1], filters.shape[2]
-    for j in range(36):
-        sgemm(
-            gemm, count, outputs, inputs, V[j].ctypes.data, inputs, filters[j].ctypes.data, outputs,
-            ZERO, M[j].ctypes.data, outputs,
-        )  # fmt: skip
+            four[0, c], four[1, c], four[2, c], four[3, c] = collect(
+                part[0, c], part[1, c], part[2, c], part[3, c], part[4, c], part[5, c]
+            )
 
 
 @compiled()
@@ -108,7 +83,7 @@ def convolve_into(
     for begin in range(first, last, step):
         end = min(begin + step, last)
         _transform_tiles(a, tiles, begin, end, V, tmp)
-        _multiply(gemm, V, filters, end - begin, M)
+        multiply(gemm, V, filters, end - begin, M)
         for unit in range(begin, end):
             _reduce_tile(M, unit - begin, tmp, tile)
             top, left = 4 * (unit // tiles), 4 * (unit % tiles)
@@ -144,7 +119,7 @@ def convolve_onto(
     for begin in range(first, last, step):
         end = min(begin + step, last)
         _transform_tiles(a, tiles, begin, end, V, tmp)
-        _multiply(gemm, V, filters, end - begin, M)
+        multiply(gemm, V, filters, end - begin, M)
         for unit in range(begin, end):
             _reduce_tile(M, unit - begin, tmp, tile)
             top, left = 4 * (unit // tiles), 4 * (unit % tiles)

@@ -1,6 +1,6 @@
 """The vocoder's network over signals `[T, C]`, its residual stacks by Winograd convolutions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from worker.backends.numba.arena import Arena
 from worker.backends.numba.blas import sgemm_address
 from worker.backends.numba.compiling import Floats
-from worker.backends.numba.kernels import bend, convolve, convolve_plainly, project, spread, units, worthy
+from worker.backends.numba.kernels import (
+    bend,
+    convolve,
+    convolve_onto,
+    convolve_plainly,
+    project,
+    spread,
+    units,
+    worthy,
+)
 from worker.backends.numba.team import Team, cut
 from worker.backends.numba.winograd import PRODUCTS, transform_filters
 from worker.models.tfgan import FACTORS, TFGAN, Plan, Range, ResidualStack, Upsampler, plan_ranges
@@ -30,13 +39,12 @@ TILE = 441 * 750
 
 
 class Layer:
-    """One convolution of a residual stack, between leaky ReLUs of these slopes (1 for none)."""
+    """One convolution of a residual stack."""
 
-    def __init__(self, conv: Any, *, slope: float, keep: int) -> None:
-        """Take over a convolution; `keep` is 1 where its output is added to what is there."""
+    def __init__(self, conv: Any, kernel: Callable[..., None], *, slope: float) -> None:
+        """Take over a convolution, to be run by a kernel with leaky ReLUs of this slope (1 for none)."""
         self._filters, self._bias = transform_filters(conv.weight), conv.bias.numpy()
-        self._dilation, self._keep = conv.dilation[0], keep
-        self._slopes = np.full(2, slope, np.float32)
+        self._kernel, self._dilation, self._slope = kernel, conv.dilation[0], np.float32(slope)
         self._channels = len(self._bias)
         self._taps = None
         if self._dilation >= LONG:
@@ -60,9 +68,9 @@ class Layer:
         team.share(parts + others, work)
 
     def _run_units(self, source: Floats, target: Floats, first: int, last: int, space: Space) -> None:
-        convolve(
+        self._kernel(
             sgemm_address(), source, self._filters, self._bias, self._dilation,
-            first, last, self._slopes, self._keep, target, *space,
+            first, last, self._slope, target, *space,
         )  # fmt: skip
 
     def _run_rows(self, source: Floats, target: Floats, first: int, last: int, space: Space) -> None:
@@ -70,7 +78,7 @@ class Layer:
         V, M = space[:2]
         convolve_plainly(
             sgemm_address(), source, self._taps, self._bias, self._dilation,
-            first, last, self._slopes, target, V[0], M[0],
+            first, last, self._slope, target, V[0], M[0],
         )  # fmt: skip
 
 
@@ -79,7 +87,9 @@ class Stack:
 
     def __init__(self, stack: ResidualStack) -> None:
         pairs: Any = stack.layers
-        self._pairs = [(Layer(pair[1], slope=0.01, keep=0), Layer(pair[3], slope=1.0, keep=1)) for pair in pairs]
+        self._pairs = [
+            (Layer(pair[1], convolve, slope=0.01), Layer(pair[3], convolve_onto, slope=1.0)) for pair in pairs
+        ]
         self._channels = pairs[0][1].out_channels
 
     def __call__(self, x: Floats, team: Team) -> None:

@@ -8,11 +8,47 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.backends.numba.compiling import Floats
+from worker.backends.numba.compiling import Floats, compiled
 
 PRODUCTS = 6
 NEAR, FAR = 0.75, 1.5
 """The two points that are taken with both signs."""
+
+P1, Q1 = np.float32(NEAR), np.float32(FAR)
+P2, Q2 = np.float32(NEAR**2), np.float32(FAR**2)
+P3, Q3 = np.float32(NEAR**3), np.float32(FAR**3)
+PQ, PS = np.float32(NEAR**2 * FAR**2), np.float32(NEAR**2 + FAR**2)
+
+Four = tuple[np.float32, np.float32, np.float32, np.float32]
+Six = tuple[np.float32, np.float32, np.float32, np.float32, np.float32, np.float32]
+
+
+@compiled()
+def transform(x0: np.float32, x1: np.float32, x2: np.float32, x3: np.float32, x4: np.float32, x5: np.float32) -> Six:
+    """Bᵀ of six neighbouring inputs."""
+    even_far, odd_far = x4 - Q2 * x2, P1 * (x3 - Q2 * x1)
+    even_near, odd_near = x4 - P2 * x2, Q1 * (x3 - P2 * x1)
+    return (
+        PQ * x0 - PS * x2 + x4,
+        even_far + odd_far,
+        even_far - odd_far,
+        even_near + odd_near,
+        even_near - odd_near,
+        PQ * x1 - PS * x3 + x5,
+    )
+
+
+@compiled()
+def collect(m0: np.float32, m1: np.float32, m2: np.float32, m3: np.float32, m4: np.float32, m5: np.float32) -> Four:
+    """Aᵀ of six products: four neighbouring outputs."""
+    even_near, odd_near = m1 + m2, m1 - m2
+    even_far, odd_far = m3 + m4, m3 - m4
+    return (
+        m0 + even_near + even_far,
+        P1 * odd_near + Q1 * odd_far,
+        P2 * even_near + Q2 * even_far,
+        P3 * odd_near + Q3 * odd_far + m5,
+    )
 
 
 def filter_transform() -> NDArray[np.float64]:
