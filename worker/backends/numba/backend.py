@@ -51,7 +51,4 @@ class NumbaBackend:
 
     @cached_property
     def _team(self) -> Team:
-        from worker.backends.numba.blas import keep_to_one_thread
-
-        keep_to_one_thread()
         return Team(torch.get_num_threads())

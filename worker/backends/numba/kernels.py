@@ -7,9 +7,10 @@ rows that neighbouring units read and write are neighbours as well.
 
 import numpy as np
 
-from worker.backends.numba.blas import sgemm
 from worker.backends.numba.compiling import Floats, compiled
-from worker.backends.numba.winograd import collect, transform
+from worker.backends.numba.products import PANEL, multiply
+from worker.backends.numba.vectors import ADDRESS, LANES, NUMBER, REAL, SIZE, Address, Code, emitted
+from worker.backends.numba.winograd import PRODUCTS, collect, transform
 
 ONE, ZERO = np.float32(1), np.float32(0)
 
@@ -26,82 +27,70 @@ def worthy(rows: int, dilation: int) -> int:
     return rows - rest if rest <= 2 * dilation else rows
 
 
+@emitted(*[ADDRESS] * 6, ADDRESS, NUMBER, NUMBER, REAL)
+def _transform_unit(code: Code, r0: Address, r1: Address, r2: Address, r3: Address, r4: Address, r5: Address,
+                    v: Address, v_product: Address, channels: Address, slope: Address) -> None:  # fmt: skip
+    """Bᵀ of the leaky ReLU of six rows; the products' rows lie `v_product` bytes apart."""
+    slopes = code.repeat(slope)
+    with code.count(channels, LANES) as c:
+        x = [code.load(code.at(row, (c, SIZE))) for row in (r0, r1, r2, r3, r4, r5)]
+        for j, value in enumerate(transform([each.at_least(slopes * each) for each in x])):
+            code.store(value, code.at(v, (v_product, j), (c, SIZE)))
+
+
+@emitted(ADDRESS, NUMBER, ADDRESS, REAL, *[ADDRESS] * 4)
+def _write_unit(code: Code, m: Address, m_product: Address, bias: Address, slope: Address,
+                y0: Address, y1: Address, y2: Address, y3: Address) -> None:  # fmt: skip
+    """Leaky ReLU of Aᵀ and the bias, a panel wide."""
+    slopes = code.repeat(slope)
+    for half in (0, 1):
+        z = collect([code.load(code.at(m, (m_product, j)), half) for j in range(PRODUCTS)])
+        for row, value in zip((y0, y1, y2, y3), z, strict=True):
+            total = value + code.load(bias, half)
+            code.store(total.at_least(slopes * total), row, half)
+
+
+@emitted(ADDRESS, NUMBER, ADDRESS, *[ADDRESS] * 4)
+def _add_unit(code: Code, m: Address, m_product: Address, bias: Address,
+              y0: Address, y1: Address, y2: Address, y3: Address) -> None:  # fmt: skip
+    """Aᵀ and the bias, added to what is there, a panel wide."""
+    for half in (0, 1):
+        z = collect([code.load(code.at(m, (m_product, j)), half) for j in range(PRODUCTS)])
+        for row, value in zip((y0, y1, y2, y3), z, strict=True):
+            code.store(code.load(row, half) + (value + code.load(bias, half)), row, half)
+
+
 @compiled()
 def _transform_rows(x: Floats, zero: Floats, d: int, first: int, last: int, slope: np.float32, V: Floats) -> None:
     """Bᵀ of the leaky ReLU of each unit's six input rows."""
-    rows = x.shape[0]
+    rows, channels = x.shape
+    at, nothing, row, product = x.ctypes.data, zero.ctypes.data, SIZE * channels, V.strides[0]
     for unit in range(first, last):
         t = 4 * d * (unit // d) + unit % d
-        i = unit - first
-        r0 = x[t - d] if t >= d else zero
-        r1 = x[t]
-        r2 = x[t + d] if t + d < rows else zero
-        r3 = x[t + 2 * d] if t + 2 * d < rows else zero
-        r4 = x[t + 3 * d] if t + 3 * d < rows else zero
-        r5 = x[t + 4 * d] if t + 4 * d < rows else zero
-        v0, v1, v2, v3, v4, v5 = V[0, i], V[1, i], V[2, i], V[3, i], V[4, i], V[5, i]
-        for c in range(x.shape[1]):
-            x0, x1, x2 = max(r0[c], slope * r0[c]), max(r1[c], slope * r1[c]), max(r2[c], slope * r2[c])
-            x3, x4, x5 = max(r3[c], slope * r3[c]), max(r4[c], slope * r4[c]), max(r5[c], slope * r5[c])
-            v0[c], v1[c], v2[c], v3[c], v4[c], v5[c] = transform(x0, x1, x2, x3, x4, x5)
+        _transform_unit(
+            at + (t - d) * row if t >= d else nothing,
+            at + t * row,
+            at + (t + d) * row if t + d < rows else nothing,
+            at + (t + 2 * d) * row if t + 2 * d < rows else nothing,
+            at + (t + 3 * d) * row if t + 3 * d < rows else nothing,
+            at + (t + 4 * d) * row if t + 4 * d < rows else nothing,
+            V[0, unit - first].ctypes.data, product, channels, slope,
+        )  # fmt: skip
 
 
 @compiled()
-def _write_rows(
-    M: Floats, bias: Floats, d: int, first: int, last: int, slope: np.float32, y: Floats, spare: Floats
-) -> None:
-    """Leaky ReLU of Aᵀ and the bias, into each unit's four rows."""
-    rows = y.shape[0]
-    for unit in range(first, last):
-        t = 4 * d * (unit // d) + unit % d
-        i = unit - first
-        y0 = y[t]
-        y1 = y[t + d] if t + d < rows else spare
-        y2 = y[t + 2 * d] if t + 2 * d < rows else spare
-        y3 = y[t + 3 * d] if t + 3 * d < rows else spare
-        m0, m1, m2, m3, m4, m5 = M[0, i], M[1, i], M[2, i], M[3, i], M[4, i], M[5, i]
-        for c in range(y.shape[1]):
-            z0, z1, z2, z3 = collect(m0[c], m1[c], m2[c], m3[c], m4[c], m5[c])
-            b = bias[c]
-            y0[c], y1[c] = max(z0 + b, slope * (z0 + b)), max(z1 + b, slope * (z1 + b))
-            y2[c], y3[c] = max(z2 + b, slope * (z2 + b)), max(z3 + b, slope * (z3 + b))
-
-
-@compiled()
-def _add_rows(M: Floats, bias: Floats, d: int, first: int, last: int, y: Floats, spare: Floats) -> None:
-    """Aᵀ and the bias, added to each unit's four rows."""
-    rows = y.shape[0]
-    for unit in range(first, last):
-        t = 4 * d * (unit // d) + unit % d
-        i = unit - first
-        y0 = y[t]
-        y1 = y[t + d] if t + d < rows else spare
-        y2 = y[t + 2 * d] if t + 2 * d < rows else spare
-        y3 = y[t + 3 * d] if t + 3 * d < rows else spare
-        m0, m1, m2, m3, m4, m5 = M[0, i], M[1, i], M[2, i], M[3, i], M[4, i], M[5, i]
-        for c in range(y.shape[1]):
-            z0, z1, z2, z3 = collect(m0[c], m1[c], m2[c], m3[c], m4[c], m5[c])
-            b = bias[c]
-            y0[c] += z0 + b
-            y1[c] += z1 + b
-            y2[c] += z2 + b
-            y3[c] += z3 + b
-
-
-@compiled()
-def multiply(gemm: int, V: Floats, filters: Floats, count: int, M: Floats) -> None:
-    """M[j] = V[j]·filters[j] for the first `count` units; `[products, units or Cin, Cin or Cout]`."""
-    inputs, outputs = filters.shape[1], filters.shape[2]
-    for j in range(len(filters)):
-        sgemm(
-            gemm, count, outputs, inputs, V[j].ctypes.data, inputs, filters[j].ctypes.data, outputs,
-            ZERO, M[j].ctypes.data, outputs,
+def _multiply_units(V: Floats, filters: Floats, zero: Floats, units: int, M: Floats) -> None:
+    """M[j] = V[j]·filters[j] for one panel."""
+    inner, nothing = V.shape[2], zero.ctypes.data
+    for j in range(PRODUCTS):
+        multiply(
+            units, inner, V[j].ctypes.data, SIZE * inner, filters[j].ctypes.data, nothing, 0,
+            M[j].ctypes.data, SIZE * PANEL,
         )  # fmt: skip
 
 
 @compiled()
 def convolve(
-    gemm: int,
     x: Floats,
     filters: Floats,
     bias: Floats,
@@ -117,19 +106,30 @@ def convolve(
 ) -> None:
     """Units `first` … `last` of y = lrelu(conv(lrelu(x))).
 
-    `x` and `y` are `[T, C]`, `filters` `[6, C, C]`; `V`, `M` `[6, units, C]`, `zero` (of zeros) and `spare` `[C]` are
-    the caller's scratch. Outside of `x` there are zeros.
+    `x` and `y` are `[T, C]`, `filters` `[panels, 6, C, PANEL]`; `V` `[6, units, C]`, `M` `[6, units, PANEL]`, `zero`
+    (of zeros) and `spare` `[C]` are the caller's scratch. Outside of `x` there are zeros.
     """
+    rows, d = len(x), dilation
+    at, nowhere, row, product = y.ctypes.data, spare.ctypes.data, SIZE * x.shape[1], M.strides[0]
     for begin in range(first, last, V.shape[1]):
         end = min(begin + V.shape[1], last)
-        _transform_rows(x, zero, dilation, begin, end, slope, V)
-        multiply(gemm, V, filters, end - begin, M)
-        _write_rows(M, bias, dilation, begin, end, slope, y, spare)
+        _transform_rows(x, zero, d, begin, end, slope, V)
+        for panel in range(len(filters)):
+            _multiply_units(V, filters[panel], zero, end - begin, M)
+            column = SIZE * PANEL * panel
+            for unit in range(begin, end):
+                t = 4 * d * (unit // d) + unit % d
+                _write_unit(
+                    M[0, unit - begin].ctypes.data, product, bias.ctypes.data + column, slope,
+                    at + t * row + column,
+                    at + (t + d) * row + column if t + d < rows else nowhere,
+                    at + (t + 2 * d) * row + column if t + 2 * d < rows else nowhere,
+                    at + (t + 3 * d) * row + column if t + 3 * d < rows else nowhere,
+                )  # fmt: skip
 
 
 @compiled()
 def convolve_onto(
-    gemm: int,
     x: Floats,
     filters: Floats,
     bias: Floats,
@@ -144,16 +144,27 @@ def convolve_onto(
     spare: Floats,
 ) -> None:
     """Units `first` … `last` of y += conv(lrelu(x)); see `convolve`."""
+    rows, d = len(x), dilation
+    at, nowhere, row, product = y.ctypes.data, spare.ctypes.data, SIZE * x.shape[1], M.strides[0]
     for begin in range(first, last, V.shape[1]):
         end = min(begin + V.shape[1], last)
-        _transform_rows(x, zero, dilation, begin, end, slope, V)
-        multiply(gemm, V, filters, end - begin, M)
-        _add_rows(M, bias, dilation, begin, end, y, spare)
+        _transform_rows(x, zero, d, begin, end, slope, V)
+        for panel in range(len(filters)):
+            _multiply_units(V, filters[panel], zero, end - begin, M)
+            column = SIZE * PANEL * panel
+            for unit in range(begin, end):
+                t = 4 * d * (unit // d) + unit % d
+                _add_unit(
+                    M[0, unit - begin].ctypes.data, product, bias.ctypes.data + column,
+                    at + t * row + column,
+                    at + (t + d) * row + column if t + d < rows else nowhere,
+                    at + (t + 2 * d) * row + column if t + 2 * d < rows else nowhere,
+                    at + (t + 3 * d) * row + column if t + 3 * d < rows else nowhere,
+                )  # fmt: skip
 
 
 @compiled()
 def convolve_plainly(
-    gemm: int,
     x: Floats,
     taps: Floats,
     bias: Floats,
@@ -167,9 +178,10 @@ def convolve_plainly(
 ) -> None:
     """Rows `first` … `last` of y = lrelu(conv(lrelu(x))), by a product for each of the three taps that meets a row.
 
-    `taps` are `[3, C, C]`; `active` and `sums`, `[rows, C]`, are the caller's scratch.
+    `taps` are `[3, panels, C, PANEL]`; `active` and `sums`, `[rows, C]`, are the caller's scratch.
     """
     rows, channels = x.shape
+    row = SIZE * channels
     for begin in range(first, last, len(sums)):
         end = min(begin + len(sums), last)
         for t in range(end - begin):
@@ -180,14 +192,32 @@ def convolve_plainly(
             for t in range(start, stop):
                 for c in range(channels):
                     active[t - start, c] = max(x[t, c], slope * x[t, c])
-            if stop > start:
-                sgemm(
-                    gemm, stop - start, channels, channels, active.ctypes.data, channels,
-                    taps[tap].ctypes.data, channels, ONE, sums[start - shift - begin :].ctypes.data, channels,
-                )  # fmt: skip
+            for panel in range(taps.shape[1]):
+                if stop > start:
+                    target = sums[start - shift - begin, panel * PANEL :].ctypes.data
+                    multiply(
+                        stop - start, channels, active.ctypes.data, row, taps[tap, panel].ctypes.data,
+                        target, row, target, row,
+                    )  # fmt: skip
         for t in range(begin, end):
             for c in range(channels):
                 y[t, c] = max(sums[t - begin, c], slope * sums[t - begin, c])
+
+
+@compiled()
+def transform_filters(weight: Floats, turn: Floats, first: int, last: int, filters: Floats) -> None:
+    """Panels `first` … `last` of filters `[Cout, Cin, 3]`, transformed: `turn` is G, `filters` `[panels, 6, Cin, PANEL]`."""
+    inputs = weight.shape[1]
+    taps = np.empty((3, PANEL), np.float32)
+    for panel in range(first, last):
+        for k in range(inputs):
+            for o in range(PANEL):
+                for tap in range(3):
+                    taps[tap, o] = weight[panel * PANEL + o, k, tap]
+            for j in range(PRODUCTS):
+                g0, g1, g2 = turn[j]
+                for o in range(PANEL):
+                    filters[panel, j, k, o] = g0 * taps[0, o] + g1 * taps[1, o] + g2 * taps[2, o]
 
 
 # π in three parts, whose products with a small integer are exact; and sin(r) ≈ r + r³·S(r²) up to π/2, to 2e-9
@@ -220,19 +250,20 @@ def bend(x: Floats, slope: np.float32, first: int, last: int, target: Floats) ->
 
 
 @compiled()
-def spread(gemm: int, x: Floats, here: Floats, before: Floats, bias: Floats, first: int, last: int, y: Floats) -> None:
-    """Rows `first` … `last` of a transposed convolution of kernel 2u and stride u: y[j] = x[j]·here + x[j−1]·before.
+def spread(x: Floats, weights: Floats, bias: Floats, first: int, last: int, y: Floats) -> None:
+    """Rows `first` … `last` of a transposed convolution of kernel 2u and stride u: y[j] = (x[j−1], x[j])·weights.
 
-    `x` is `[rows, Cin]` and begins with row `first − 1`; `here` and `before` are `[Cin, u·Cout]`; `y` is
-    `[rows, u·Cout]`: u rows of the output each.
+    `x` is `[rows, Cin]` and begins with row `first − 1`; `weights` are packed from `[2·Cin, u·Cout]`, `bias`
+    `[u·Cout]`; `y` is `[rows, u·Cout]`: u rows of the output each.
     """
-    inputs, wide = here.shape
-    rows = last - first
-    for j in range(first, last):
-        y[j] = bias
-    target = y[first:].ctypes.data
-    sgemm(gemm, rows, wide, inputs, x[1:].ctypes.data, inputs, here.ctypes.data, wide, ONE, target, wide)
-    sgemm(gemm, rows, wide, inputs, x.ctypes.data, inputs, before.ctypes.data, wide, ONE, target, wide)
+    wide = y.shape[1]
+    for panel in range(len(weights)):
+        column = SIZE * PANEL * panel
+        # Two neighbouring rows lie one after the other, as one of twice the length.
+        multiply(
+            last - first, weights.shape[1], x.ctypes.data, SIZE * x.shape[1], weights[panel].ctypes.data,
+            bias.ctypes.data + column, 0, y[first].ctypes.data + column, SIZE * wide,
+        )  # fmt: skip
 
 
 @compiled(reorder=True)

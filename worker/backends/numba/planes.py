@@ -1,135 +1,10 @@
-"""The compiled loops of 3×3 convolutions over planes `[T, F, C]`, by Winograd's F(4×4, 3×3).
-
-A *unit* is a tile of 4×4 outputs, made of 6×6 inputs by 36 products where a direct convolution takes 144. The input
-lies in a *padded* plane: one row and one column of zeros before it, and zeros behind it up to whole tiles and one more.
-"""
+"""What is done to planes `[T, F, C]` between their convolutions."""
 
 import numpy as np
 
-from worker.backends.numba.blas import sgemm
 from worker.backends.numba.compiling import Floats, compiled
-from worker.backends.numba.kernels import ONE, multiply
-from worker.backends.numba.winograd import collect, transform
-
-
-@compiled()
-def _transform_tiles(a: Floats, tiles: int, first: int, last: int, V: Floats, tmp: Floats) -> None:
-    """Bᵀ d B of each unit: padded `a` → `V` `[36, units, C]`; `tmp` is `[36, C]`."""
-    channels = a.shape[2]
-    for unit in range(first, last):
-        top, left = 4 * (unit // tiles), 4 * (unit % tiles)
-        for i in range(6):
-            row = a[top + i, left : left + 6]
-            part = tmp[6 * i : 6 * i + 6]
-            for c in range(channels):
-                x0, x1, x2, x3, x4, x5 = row[0, c], row[1, c], row[2, c], row[3, c], row[4, c], row[5, c]
-                part[0, c], part[1, c], part[2, c], part[3, c], part[4, c], part[5, c] = transform(
-                    x0, x1, x2, x3, x4, x5
-                )
-        at = unit - first
-        for k in range(6):
-            column = tmp[k:]
-            v0, v1, v2 = V[k, at], V[6 + k, at], V[12 + k, at]
-            v3, v4, v5 = V[18 + k, at], V[24 + k, at], V[30 + k, at]
-            for c in range(channels):
-                x0, x1, x2 = column[0, c], column[6, c], column[12, c]
-                x3, x4, x5 = column[18, c], column[24, c], column[30, c]
-                v0[c], v1[c], v2[c], v3[c], v4[c], v5[c] = transform(x0, x1, x2, x3, x4, x5)
-
-
-@compiled()
-def _reduce_tile(M: Floats, at: int, half: Floats, tile: Floats) -> None:
-    """Aᵀ m A of one unit: `M` `[36, units, C]` → `tile` `[16, C]`; `half` is `[24, C]`."""
-    channels = M.shape[2]
-    for k in range(6):
-        m0, m1, m2 = M[k, at], M[6 + k, at], M[12 + k, at]
-        m3, m4, m5 = M[18 + k, at], M[24 + k, at], M[30 + k, at]
-        part = half[k:]
-        for c in range(channels):
-            part[0, c], part[6, c], part[12, c], part[18, c] = collect(m0[c], m1[c], m2[c], m3[c], m4[c], m5[c])
-    for i in range(4):
-        part = half[6 * i : 6 * i + 6]
-        four = tile[4 * i : 4 * i + 4]
-        for c in range(channels):
-            four[0, c], four[1, c], four[2, c], four[3, c] = collect(
-                part[0, c], part[1, c], part[2, c], part[3, c], part[4, c], part[5, c]
-            )
-
-
-@compiled()
-def convolve_into(
-    gemm: int,
-    a: Floats,
-    filters: Floats,
-    bias: Floats,
-    slope: np.float32,
-    size: tuple[int, int],
-    first: int,
-    last: int,
-    y: Floats,
-    V: Floats,
-    M: Floats,
-    tmp: Floats,
-    tile: Floats,
-) -> None:
-    """Units `first` … `last` of padded y = lrelu(conv(padded a) + bias), where they lie within `size` (T, F).
-
-    `filters` are `[36, Cin, Cout]`; `V` `[36, units, Cin]`, `M` `[36, units, Cout]`, `tmp` `[36, max(Cin, Cout)]` and
-    `tile` `[16, Cout]` are the caller's scratch.
-    """
-    rows, columns = size
-    tiles = (columns + 3) // 4
-    step = V.shape[1]
-    for begin in range(first, last, step):
-        end = min(begin + step, last)
-        _transform_tiles(a, tiles, begin, end, V, tmp)
-        multiply(gemm, V, filters, end - begin, M)
-        for unit in range(begin, end):
-            _reduce_tile(M, unit - begin, tmp, tile)
-            top, left = 4 * (unit // tiles), 4 * (unit % tiles)
-            for i in range(min(4, rows - top)):
-                for k in range(min(4, columns - left)):
-                    target, source = y[top + i + 1, left + k + 1], tile[4 * i + k]
-                    for c in range(y.shape[2]):
-                        value = source[c] + bias[c]
-                        target[c] = max(value, slope * value)
-
-
-@compiled()
-def convolve_onto(
-    gemm: int,
-    a: Floats,
-    filters: Floats,
-    scale: Floats,
-    shift: Floats,
-    slope: np.float32,
-    first: int,
-    last: int,
-    x: Floats,
-    y: Floats,
-    V: Floats,
-    M: Floats,
-    tmp: Floats,
-    tile: Floats,
-) -> None:
-    """Units `first` … `last` of x += conv(padded a), and of padded y = lrelu(scale·x + shift) for what comes next."""
-    rows, columns = x.shape[0], x.shape[1]
-    tiles = (columns + 3) // 4
-    step = V.shape[1]
-    for begin in range(first, last, step):
-        end = min(begin + step, last)
-        _transform_tiles(a, tiles, begin, end, V, tmp)
-        multiply(gemm, V, filters, end - begin, M)
-        for unit in range(begin, end):
-            _reduce_tile(M, unit - begin, tmp, tile)
-            top, left = 4 * (unit // tiles), 4 * (unit % tiles)
-            for i in range(min(4, rows - top)):
-                for k in range(min(4, columns - left)):
-                    kept, target, source = x[top + i, left + k], y[top + i + 1, left + k + 1], tile[4 * i + k]
-                    for c in range(x.shape[2]):
-                        kept[c] += source[c]
-                        value = scale[c] * kept[c] + shift[c]
-                        target[c] = max(value, slope * value)
+from worker.backends.numba.products import PANEL, multiply
+from worker.backends.numba.vectors import ADDRESS, SIZE, Address, Code, emitted
 
 
 @compiled()
@@ -158,11 +33,52 @@ def halve(x: Floats, first: int, last: int, y: Floats) -> None:
 
 
 @compiled()
-def mix(gemm: int, x: Floats, weights: Floats, first: int, last: int, y: Floats) -> None:
-    """Rows `first` … `last` of y += x·weights, a 1×1 convolution of planes `[T, F, C]`; `weights` `[Cin, Cout]`."""
-    inputs, outputs = weights.shape
+def mix(x: Floats, weights: Floats, first: int, last: int, y: Floats) -> None:
+    """Rows `first` … `last` of y += x·weights, a 1×1 convolution of planes `[T, F, C]`; `weights` packed `[Cin, Cout]`."""
     count = (last - first) * x.shape[1]
-    sgemm(
-        gemm, count, outputs, inputs, x[first:].ctypes.data, inputs, weights.ctypes.data, outputs,
-        ONE, y[first:].ctypes.data, outputs,
-    )  # fmt: skip
+    row = SIZE * y.shape[2]
+    for panel in range(len(weights)):
+        target = y[first].ctypes.data + SIZE * PANEL * panel
+        multiply(
+            count, x.shape[2], x[first].ctypes.data, SIZE * x.shape[2], weights[panel].ctypes.data,
+            target, row, target, row,
+        )  # fmt: skip
+
+
+@emitted(ADDRESS, ADDRESS)
+def _copy(code: Code, source: Address, target: Address) -> None:
+    """A panel's width."""
+    for half in (0, 1):
+        code.store(code.load(source, half), target, half)
+
+
+@compiled()
+def double(
+    a: Floats, sides: Floats, middles: Floats, first: int, last: int, some: tuple[int, int], y: Floats, sums: Floats
+) -> None:
+    """A transposed 3×3 convolution of stride 2, without the last row: padded `a` (see `taps`) → `[2T, 2F+1, Cout]`.
+
+    Done for `first` … `last`, counted through the padded rows, and for `some` (first, last) panels of the filters.
+    `sides` are packed from `[3, 2·Cin, Cout]`: each row's last tap over its first one, which together make an even
+    column; `middles` from `[3, Cin, Cout]`. `sums` `[values, PANEL]` is the caller's scratch.
+    """
+    width, value, row = a.shape[1], SIZE * a.shape[2], SIZE * PANEL
+    target, nothing = sums.ctypes.data, np.zeros(PANEL, np.float32)
+    for panel in range(some[0], some[1]):
+        for begin in range(first, last, len(sums)):
+            end = min(begin + len(sums), last)
+            here = a.ctypes.data + (begin + width) * value
+            for odd_column in range(2):
+                filters, inner = (middles, a.shape[2]) if odd_column else (sides, 2 * a.shape[2])
+                source = here + odd_column * value
+                for odd_row in range(2):
+                    packed = filters[odd_row, panel].ctypes.data
+                    multiply(end - begin, inner, source, value, packed, nothing.ctypes.data, 0, target, row)
+                    if not odd_row:
+                        packed = filters[2, panel].ctypes.data
+                        multiply(end - begin, inner, source - width * value, value, packed, target, row, target, row)
+                    for at in range(begin, end):
+                        t, f = at // width, at % width
+                        if f < width - odd_column:
+                            place = y[2 * t + odd_row, 2 * f + odd_column]
+                            _copy(sums[at - begin].ctypes.data, place.ctypes.data + row * panel)

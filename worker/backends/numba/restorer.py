@@ -5,7 +5,7 @@ from torch import Tensor
 
 from worker.backends.numba.denoiser import quick_denoiser
 from worker.backends.numba.team import Team
-from worker.backends.numba.unet import WinogradUNet
+from worker.backends.numba.unet import QuickUNet
 from worker.models.denoiser import to_log
 from worker.models.networks import RestorerNetwork
 
@@ -15,7 +15,7 @@ class Restorer:
 
     def __init__(self, network: RestorerNetwork, team: Team) -> None:
         self._denoiser = quick_denoiser(network.denoiser, team)
-        self._unet = WinogradUNet(network.unet, team)
+        self._unet = QuickUNet(network.unet, team)
 
     def denoise(self, mel: Tensor) -> Tensor:
         """Linear mel `[B, 1, T, 128]` → masked linear mel."""

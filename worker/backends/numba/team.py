@@ -54,15 +54,17 @@ class Team:
         self.share(parts, lambda part, _: work(rows * part // parts, rows * (part + 1) // parts))
 
 
-def cut(total: int, most: int) -> tuple[int, int]:
-    """How many parts, and of which size, `most` at the most; an even number of them where there is enough.
-
-    It does not depend on the team: BLAS rounds otherwise for another number of rows, and the same work is to give the
-    same bytes on any number of threads.
-    """
-    rounds = -(-total // (2 * most))
-    size = max(1, -(-total // max(1, 2 * rounds)))
+def cut(total: int, most: int, unit: int = 1) -> tuple[int, int]:
+    """How many nearly equal parts, and of which size: a multiple of `unit`, `most` at the most if that is one."""
+    parts = max(1, -(-total // most))
+    size = -(-max(1, -(-total // parts)) // unit) * unit
     return -(-total // size), size
+
+
+def groups_of(panels: int, parts: int) -> list[tuple[int, int]]:
+    """First and last panel of the groups that work of so many parts is cut into as well, where parts alone are few."""
+    count = min(panels, max(1, _PARTS // max(1, parts)))
+    return [(panels * group // count, panels * (group + 1) // count) for group in range(count)]
 
 
 def _serve(calls: "SimpleQueue[Callable[[], BaseException | None]]", ends: "SimpleQueue[BaseException | None]") -> None:
@@ -71,3 +73,4 @@ def _serve(calls: "SimpleQueue[Callable[[], BaseException | None]]", ends: "Simp
 
 
 _ROW_PARTS = 16
+_PARTS = 4

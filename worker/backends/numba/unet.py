@@ -1,11 +1,13 @@
-"""The restorer's UNet over planes `[T, F, C]`: its wide levels by Winograd convolutions.
+"""The restorer's UNet over planes `[T, F, C]`.
 
-The levels of 384 channels have two thirds of the weights, which the transform would blow up fourfold, and an eighth of
-the arithmetic: PyTorch runs them.
+Its upper levels have many values and few channels: they are convolved by tiles. The levels of 384 channels have two
+thirds of the weights, which the tiles' transform would blow up fourfold, and an eighth of the arithmetic: those go tap
+by tap.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,21 +15,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from worker.backends.numba.arena import Arena
-from worker.backends.numba.blas import sgemm_address
 from worker.backends.numba.compiling import Floats
-from worker.backends.numba.planes import activate, convolve_into, convolve_onto, halve, mix
-from worker.backends.numba.team import Team, cut
-from worker.backends.numba.winograd import transform_planes
+from worker.backends.numba.planes import activate, double, halve, mix
+from worker.backends.numba.products import pack
+from worker.backends.numba.taps import TapConvolution, share_values
+from worker.backends.numba.team import Team
+from worker.backends.numba.tiles import TileConvolution
 from worker.models.constants import GRID
 from worker.models.folding import affine
-from worker.models.unet import ResidualBlock, UNet
+from worker.models.unet import LEVELS, ResidualBlock, UNet
 
 SLOPE = np.float32(0.01)
-UNITS = {32: 32, 64: 32, 128: 30, 256: 128}
-"""Tiles of one turn, by channels; see `vocoder.UNITS`."""
-WIDE = 4
-"""Levels that Winograd runs, from the top."""
+MANY = 384
+"""Channels from which on a level is convolved tap by tap."""
 
 
 @dataclass(frozen=True)
@@ -51,25 +51,24 @@ class Norm:
 class Block:
     """A residual block, its second norm folded."""
 
-    def __init__(self, block: ResidualBlock) -> None:
+    def __init__(self, block: ResidualBlock, team: Team) -> None:
         conv1: Any = block.conv1
-        self.norm = Norm.of(block.bn1)
-        self.filters1, self.bias1 = transform_planes(conv1.weight), conv1.bias.numpy()
-        self.filters2 = transform_planes(block.conv2.weight)
         self.inputs, self.outputs = conv1.in_channels, conv1.out_channels
-        if self.inputs != self.outputs:
-            shortcut: Any = block.shortcut
-            self.shortcut = np.ascontiguousarray(shortcut.weight[:, :, 0, 0].T.numpy())
-            self.shortcut_bias = shortcut.bias.numpy()
+        kind = TapConvolution if self.outputs >= MANY else TileConvolution
+        self.norm, self.bias = Norm.of(block.bn1), conv1.bias.numpy()
+        self.conv1, self.conv2 = kind(conv1.weight, team), kind(block.conv2.weight, team)
+        self.plane = kind.plane
 
 
 class Level:
-    """The residual blocks of one encoder or decoder; the first one changes the number of channels."""
+    """The residual blocks of one encoder or decoder, or of the bottom."""
 
-    def __init__(self, blocks: Sequence[Any], team: Team) -> None:
-        self._blocks = [Block(block) for block in blocks]
+    def __init__(self, blocks: Sequence[Any], team: Team, *, sources: Sequence[int]) -> None:
+        """Take over the blocks; `sources` are the channels of each of the planes that are joined before them."""
+        self._blocks = [Block(block, team) for block in blocks]
         self._team = team
         self._channels = self._blocks[0].outputs
+        self._shortcut = Shortcut(blocks[0], sources) if hasattr(blocks[0], "shortcut") else None
         # What the last block prepares for its successor, nobody uses.
         self._nothing = Norm(np.ones(self._channels, np.float32), np.zeros(self._channels, np.float32))
 
@@ -77,84 +76,67 @@ class Level:
         """Planes `[T, F, C]`, joined by channels → `[T, F, outputs]`, in the caller's frame of the arena."""
         arena = self._team.arena
         rows, columns = sources[0].shape[:2]
+        plane, inputs = self._blocks[0].plane, self._blocks[0].inputs
         x = arena.take(rows, columns, self._channels)
         with arena.frame():
-            inner, ready = (padded(arena, rows, columns, self._channels) for _ in range(2))
-            entered = padded(arena, rows, columns, self._blocks[0].inputs)
-            self._team.share_rows(rows, lambda start, stop: self._enter(sources, start, stop, entered, x))
+            inner, ready = (plane(arena, rows, columns, self._channels) for _ in range(2))
+            entered = plane(arena, rows, columns, inputs)
+            entered[:, :, inputs:] = 0
+            self._team.share_rows(rows, lambda first, last: self._enter(sources, first, last, entered, x))
             norms = [block.norm for block in self._blocks[1:]] + [self._nothing]
             for block, after in zip(self._blocks, norms, strict=True):
-                self._run(block, after, entered, inner, x, ready)
+                block.conv1.into(entered, block.bias, SLOPE, (rows, columns), inner)
+                block.conv2.onto(inner, after.scale, after.shift, SLOPE, x, ready)
                 entered = ready
         return x
 
-    def _enter(self, sources: Sequence[Floats], start: int, stop: int, entered: Floats, x: Floats) -> None:
+    def _enter(self, sources: Sequence[Floats], first: int, last: int, entered: Floats, x: Floats) -> None:
         """The first block's activation and its shortcut, for some rows."""
-        first, at = self._blocks[0], 0
-        x[start:stop] = first.shortcut_bias
+        norm, at = self._blocks[0].norm, 0
         for source in sources:
-            norm = first.norm.part(at, at + source.shape[2])
-            activate(source, norm.scale, norm.shift, SLOPE, start, stop, entered, at)
-            weights = first.shortcut[at : at + source.shape[2]]
-            mix(sgemm_address(), source, weights, start, stop, x)
+            part = norm.part(at, at + source.shape[2])
+            activate(source, part.scale, part.shift, SLOPE, first, last, entered, at)
             at += source.shape[2]
-
-    def _run(self, block: Block, after: Norm, entered: Floats, inner: Floats, x: Floats, ready: Floats) -> None:
-        gemm = sgemm_address()
-        rows, columns, channels = x.shape
-        total = -(-rows // 4) * -(-columns // 4)
-        parts, turn = cut(total, UNITS[channels])
-        spaces = [space(turn, block.inputs, channels) for _ in range(self._team.size)]
-        more = [space(turn, channels, channels) for _ in range(self._team.size)]
-
-        def into(index: int, member: int) -> None:
-            first, last = index * turn, min((index + 1) * turn, total)
-            convolve_into(
-                gemm, entered, block.filters1, block.bias1, SLOPE, (rows, columns), first, last, inner, *spaces[member]
-            )
-
-        def onto(index: int, member: int) -> None:
-            first, last = index * turn, min((index + 1) * turn, total)
-            convolve_onto(
-                gemm, inner, block.filters2, after.scale, after.shift, SLOPE, first, last, x, ready, *more[member]
-            )
-
-        self._team.share(parts, into)
-        self._team.share(parts, onto)
+        if self._shortcut:
+            self._shortcut(sources, first, last, x)
+        else:
+            x[first:last] = sources[0][first:last]
 
 
-def padded(arena: Arena, rows: int, columns: int, channels: int) -> Floats:
-    """A padded plane (see `planes`): zeros around rows and columns that are still to be written."""
-    plane = arena.take(-(-rows // 4) * 4 + 2, -(-columns // 4) * 4 + 2, channels)
-    plane[0], plane[rows + 1 :] = 0, 0
-    plane[:, 0], plane[:, columns + 1 :] = 0, 0
-    return plane
+class Shortcut:
+    """The 1×1 convolution around a block that changes the number of channels."""
+
+    def __init__(self, block: Any, sources: Sequence[int]) -> None:
+        weight = block.shortcut.weight[:, :, 0, 0].T.numpy()
+        self._weights = [pack(weight[first:last]) for first, last in pairwise(np.cumsum([0, *sources]))]
+        self._bias = block.shortcut.bias.numpy()
+
+    def __call__(self, sources: Sequence[Floats], first: int, last: int, x: Floats) -> None:
+        """Rows `first` … `last` of x."""
+        x[first:last] = self._bias
+        for source, weights in zip(sources, self._weights, strict=True):
+            mix(source, weights, first, last, x)
 
 
-def space(turn: int, inputs: int, outputs: int) -> tuple[Floats, Floats, Floats, Floats]:
-    """A member's scratch for `planes.convolve_into` and `convolve_onto`."""
-    V, M = np.empty((36, turn, inputs), np.float32), np.empty((36, turn, outputs), np.float32)
-    return V, M, np.empty((36, max(inputs, outputs)), np.float32), np.empty((16, outputs), np.float32)
-
-
-class WinogradUNet:
+class QuickUNet:
     """The whole network; see `worker.models.unet.UNet`."""
 
     def __init__(self, unet: UNet, team: Team) -> None:
         part: Any = unet.get_submodule
         self._team = team
-        self._down = [Level(_blocks(part(f"encoder_block{level}"), 1), team) for level in range(1, WIDE + 1)]
-        last = [part("after_conv_block1")]
-        self._up = [
-            Level(_blocks(part(f"decoder_block{level}"), 2) + (last if level == 6 else []), team)
-            for level in range(7 - WIDE, 7)
+        depth = len(LEVELS)
+        self._down = [
+            Level(_blocks(part(f"encoder_block{level + 1}"), 1), team, sources=[inputs])
+            for level, inputs in enumerate((2, *LEVELS[:-1]))
         ]
-        self._spread = [Spread(part(f"decoder_block{level}")) for level in range(7 - WIDE, 7)]
-        names = [f"encoder_block{level}" for level in range(WIDE + 1, 7)]
-        self._deep_down = [part(name).to(memory_format=torch.channels_last) for name in names]
-        names = [f"decoder_block{level}" for level in range(1, 7 - WIDE)]
-        self._deep_up = [part(name).to(memory_format=torch.channels_last) for name in names]
-        self._bottom = part("conv_block7").to(memory_format=torch.channels_last)
+        self._bottom = Level([part("conv_block7")], team, sources=LEVELS[-1:])
+        decoders = [part(f"decoder_block{number + 1}") for number in range(depth)]
+        blocks = [_blocks(decoder, 2) for decoder in decoders]
+        blocks[-1].append(part("after_conv_block1"))
+        self._up = [
+            Level(some, team, sources=[channels] * 2) for some, channels in zip(blocks, reversed(LEVELS), strict=True)
+        ]
+        self._spread = [Spread(decoder, team) for decoder in decoders]
         leave: Any = part("after_conv2")
         self._leave, self._leave_bias = leave.weight[0, :, 0, 0].clone(), leave.bias.clone()
 
@@ -172,10 +154,10 @@ class WinogradUNet:
                 x = level(x)
                 skips.append(x)
                 x = self._halve(x)
-            y = self._dive(_tensor(x))
-            for spread, up in zip(self._spread, self._up, strict=True):
-                y = _tensor(up(_plane(spread(y)), skips.pop()))
-            left: Tensor = y[0].permute(1, 2, 0) @ self._leave + self._leave_bias
+            x = self._bottom(x)
+            for spread, level in zip(self._spread, self._up, strict=True):
+                x = level(spread(x), skips.pop())
+            left: Tensor = torch.from_numpy(x) @ self._leave + self._leave_bias
         return left
 
     def _halve(self, x: Floats) -> Floats:
@@ -183,39 +165,33 @@ class WinogradUNet:
         self._team.share_rows(len(y), lambda first, last: halve(x, first, last, y))
         return y
 
-    def _dive(self, x: Tensor) -> Tensor:
-        """The levels below, `[1, C, T, F]` in channels_last order."""
-        skips = []
-        for encoder in self._deep_down:
-            x = encoder(x)
-            skips.append(x)
-            x = functional.avg_pool2d(x, 2)
-        x = self._bottom(x)
-        for decoder in self._deep_up:
-            x = decoder(x, skips.pop())
-        return x
-
 
 class Spread:
-    """What doubles time and frequency before a decoder's blocks."""
+    """What doubles time and frequency before a decoder's blocks: norm, ReLU, transposed convolution."""
 
-    def __init__(self, decoder: Any) -> None:
-        self._norm = decoder.bn1
-        self._conv = decoder.conv1.to(memory_format=torch.channels_last)
+    def __init__(self, decoder: Any, team: Team) -> None:
+        self._norm = Norm.of(decoder.bn1)
+        taps = decoder.conv1.weight.permute(2, 3, 0, 1).numpy()
+        self._sides = np.stack([pack(np.concatenate([row[2], row[0]])) for row in taps])
+        self._middles = np.stack([pack(row[1]) for row in taps])
+        self._outputs = taps.shape[3]
+        self._team = team
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """`[1, inputs, T, F]` → `[1, outputs, 2T, 2F+1]`."""
-        up: Tensor = self._conv(functional.relu(self._norm(x)))
-        return up[:, :, :-1]
+    def __call__(self, x: Floats) -> Floats:
+        """`[T, F, inputs]` → `[2T, 2F+1, outputs]`, in the caller's frame of the arena."""
+        team, (rows, columns, channels) = self._team, x.shape
+        y = team.arena.take(2 * rows, 2 * columns + 1, self._outputs)
+        with team.arena.frame():
+            plane = TapConvolution.plane(team.arena, rows, columns, channels)
+            scale, shift, none = self._norm.scale, self._norm.shift, np.float32(0)
+            team.share_rows(rows, lambda first, last: activate(x, scale, shift, none, first, last, plane, 0))
+
+            def work(first: int, last: int, some: tuple[int, int], sums: Floats) -> None:
+                double(plane, self._sides, self._middles, first, last, some, y, sums)
+
+            share_values(team, rows * (columns + 1), self._sides.shape[1], work)
+        return y
 
 
 def _blocks(module: nn.Module, first: int) -> list[Any]:
     return [module.get_submodule(f"conv_block{number}") for number in range(first, first + 4)]
-
-
-def _tensor(plane: Floats) -> Tensor:
-    return torch.from_numpy(plane).permute(2, 0, 1)[None]
-
-
-def _plane(tensor: Tensor) -> Floats:
-    return np.ascontiguousarray(tensor[0].permute(1, 2, 0).numpy())

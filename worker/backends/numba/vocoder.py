@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from worker.backends.numba.arena import Arena
-from worker.backends.numba.blas import sgemm_address
 from worker.backends.numba.compiling import Floats
 from worker.backends.numba.kernels import (
     bend,
@@ -17,17 +16,19 @@ from worker.backends.numba.kernels import (
     convolve_plainly,
     project,
     spread,
+    transform_filters,
     units,
     worthy,
 )
+from worker.backends.numba.products import PANEL, pack, panels
 from worker.backends.numba.team import Team, cut
-from worker.backends.numba.winograd import PRODUCTS, transform_filters
+from worker.backends.numba.winograd import PRODUCTS, filter_transform
 from worker.models.tfgan import FACTORS, TFGAN, Plan, Range, ResidualStack, Upsampler, plan_ranges
 
 Space = tuple[Floats, Floats, Floats, Floats]
 """Scratch of one member of the team; see `kernels.convolve`."""
 
-UNITS = {512: 512, 256: 384, 128: 56, 64: 128}
+UNITS = {512: 126, 256: 126, 128: 126, 64: 126}
 """Units of one turn, by channels: as many as BLAS multiplies without packing (a million products), or so many that
 packing does not matter."""
 PART_UNITS = 1024
@@ -41,14 +42,14 @@ TILE = 441 * 750
 class Layer:
     """One convolution of a residual stack."""
 
-    def __init__(self, conv: Any, kernel: Callable[..., None], *, slope: float) -> None:
+    def __init__(self, conv: Any, kernel: Callable[..., None], team: Team, *, slope: float) -> None:
         """Take over a convolution, to be run by a kernel with leaky ReLUs of this slope (1 for none)."""
-        self._filters, self._bias = transform_filters(conv.weight), conv.bias.numpy()
+        self._filters, self._bias = _transformed(conv.weight.numpy(), team), conv.bias.numpy()
         self._kernel, self._dilation, self._slope = kernel, conv.dilation[0], np.float32(slope)
         self._channels = len(self._bias)
         self._taps = None
         if self._dilation >= LONG:
-            self._taps = np.ascontiguousarray(conv.weight.permute(2, 1, 0).numpy())
+            self._taps = np.stack([pack(conv.weight[:, :, tap].T.numpy()) for tap in range(3)])
 
     def __call__(self, source: Floats, target: Floats, spaces: list[Space], team: Team) -> None:
         """`[T, C]` → `[T, C]`; `spaces` are the members' scratch."""
@@ -69,26 +70,27 @@ class Layer:
 
     def _run_units(self, source: Floats, target: Floats, first: int, last: int, space: Space) -> None:
         self._kernel(
-            sgemm_address(), source, self._filters, self._bias, self._dilation,
+            source, self._filters, self._bias, self._dilation,
             first, last, self._slope, target, *space,
         )  # fmt: skip
 
     def _run_rows(self, source: Floats, target: Floats, first: int, last: int, space: Space) -> None:
         assert self._taps is not None
-        V, M = space[:2]
+        V = space[0]
         convolve_plainly(
-            sgemm_address(), source, self._taps, self._bias, self._dilation,
-            first, last, self._slope, target, V[0], M[0],
+            source, self._taps, self._bias, self._dilation,
+            first, last, self._slope, target, *_rows_of(V),
         )  # fmt: skip
 
 
 class Stack:
     """A residual stack, in place."""
 
-    def __init__(self, stack: ResidualStack) -> None:
+    def __init__(self, stack: ResidualStack, team: Team) -> None:
         pairs: Any = stack.layers
         self._pairs = [
-            (Layer(pair[1], convolve, slope=0.01), Layer(pair[3], convolve_onto, slope=1.0)) for pair in pairs
+            (Layer(pair[1], convolve, team, slope=0.01), Layer(pair[3], convolve_onto, team, slope=1.0))
+            for pair in pairs
         ]
         self._channels = pairs[0][1].out_channels
 
@@ -102,7 +104,7 @@ class Stack:
                 plain(inner, x, spaces, team)
 
     def _space(self, arena: Arena) -> Space:
-        V, M = (arena.take(PRODUCTS, UNITS[self._channels], self._channels) for _ in range(2))
+        V, M = (arena.take(PRODUCTS, UNITS[self._channels], columns) for columns in (self._channels, PANEL))
         return V, M, np.zeros(self._channels, np.float32), np.empty(self._channels, np.float32)
 
 
@@ -117,7 +119,7 @@ class Spreader:
         self.outputs = layer.out_channels
         self._padding = int(layer.padding[0])
         taps = layer.weight.permute(0, 2, 1).reshape(layer.in_channels, 2, -1)
-        self._here, self._before = (np.ascontiguousarray(taps[:, half].numpy()) for half in (0, 1))
+        self._weights = pack(np.concatenate([taps[:, 1].numpy(), taps[:, 0].numpy()]))
         assert layer.bias is not None
         self._bias = np.tile(layer.bias.numpy(), self.factor)
 
@@ -133,7 +135,7 @@ class Spreader:
                 first, last = part * size, min((part + 1) * size, rows)
                 source = sources[member]
                 bend(x, np.float32(0.2), first - 1, last, source)
-                spread(sgemm_address(), source, self._here, self._before, self._bias, first, last, y)
+                spread(source, self._weights, self._bias, first, last, y)
 
             team.share(parts, work)
         return y.reshape(-1, self.outputs)[self._padding :][: self.factor * len(x)]
@@ -172,7 +174,7 @@ class Vocoder:
         self._team = team
         self._enter = nn.Sequential(network.condnet, *steps[:2])
         self._spreaders = [Spreader(steps[3 + 3 * stage]) for stage in range(len(FACTORS))]
-        self._stacks = [Stack(steps[4 + 3 * stage]) for stage in range(len(FACTORS))]
+        self._stacks = [Stack(steps[4 + 3 * stage], team) for stage in range(len(FACTORS))]
         self._mouth = Mouth(steps[16])
 
     def __call__(self, condition: Tensor, wanted: Range) -> Tensor:
@@ -205,6 +207,20 @@ class Vocoder:
             x, at = x[leave[0] - at : leave[1] - at], leave[0]
             self._stacks[stage](x, self._team)
         return x, at
+
+
+def _transformed(weight: Floats, team: Team) -> Floats:
+    """Filters `[Cout, Cin, 3]` → `[panels, 6, Cin, PANEL]`."""
+    count = panels(len(weight))
+    filters = np.empty((count, PRODUCTS, weight.shape[1], PANEL), np.float32)
+    turn = filter_transform().astype(np.float32)
+    team.share(count, lambda panel, _: transform_filters(weight, turn, panel, panel + 1, filters))
+    return filters
+
+
+def _rows_of(V: Floats) -> tuple[Floats, Floats]:
+    """Scratch for `convolve_plainly` out of that for units."""
+    return V[0], V[1]
 
 
 def _tiles(wanted: Range) -> Iterator[Range]:
