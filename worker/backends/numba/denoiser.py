@@ -24,7 +24,7 @@ def _sum_gates(code: Code, size: Address, h: Address, weights: Address, gates: A
     with code.count(size) as k:
         value, row = code.spread(code.at(h, (k, SIZE))), code.at(weights, (k, WIDE * SIZE))
         for number, total in enumerate(sums):
-            code.fetch(code.at(row, (_AHEAD + number * LANES, SIZE)))
+            code.fetch(code.at(row, (_AHEAD + number * LANES, SIZE)), near=True)
             total.set(code.multiply_add(value, code.load(row, number), total.get()))
     for number, total in enumerate(sums):
         code.store(total.get(), gates, number)

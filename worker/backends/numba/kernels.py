@@ -27,12 +27,19 @@ def worthy(rows: int, dilation: int) -> int:
     return rows - rest if rest <= 2 * dilation else rows
 
 
-@emitted(*[ADDRESS] * 6, ADDRESS, NUMBER, NUMBER, REAL)
+@emitted(*[ADDRESS] * 6, ADDRESS, NUMBER, NUMBER, REAL, ADDRESS, ADDRESS, NUMBER)
 def _transform_unit(code: Code, r0: Address, r1: Address, r2: Address, r3: Address, r4: Address, r5: Address,
-                    v: Address, v_product: Address, channels: Address, slope: Address) -> None:  # fmt: skip
-    """Bᵀ of the leaky ReLU of six rows; the products' rows lie `v_product` bytes apart."""
+                    v: Address, v_product: Address, channels: Address, slope: Address,
+                    coming: Address, written: Address, step: Address) -> None:  # fmt: skip
+    """Bᵀ of the leaky ReLU of six rows; the products' rows lie `v_product` bytes apart.
+
+    Meanwhile memory brings the four rows from `coming` on, `step` bytes apart, and those that are to be written.
+    """
     slopes = code.repeat(slope)
     with code.count(channels, LANES) as c:
+        for row in range(4):
+            code.fetch(code.at(coming, (step, row), (c, SIZE)))
+            code.fetch(code.at(written, (step, row), (c, SIZE)), to_write=True)
         x = [code.load(code.at(row, (c, SIZE))) for row in (r0, r1, r2, r3, r4, r5)]
         for j, value in enumerate(transform([each.at_least(slopes * each) for each in x])):
             code.store(value, code.at(v, (v_product, j), (c, SIZE)))
@@ -61,12 +68,15 @@ def _add_unit(code: Code, m: Address, m_product: Address, bias: Address,
 
 
 @compiled()
-def _transform_rows(x: Floats, zero: Floats, d: int, first: int, last: int, slope: np.float32, V: Floats) -> None:
-    """Bᵀ of the leaky ReLU of each unit's six input rows."""
+def _transform_rows(
+    x: Floats, zero: Floats, d: int, first: int, last: int, slope: np.float32, V: Floats, y: Floats
+) -> None:
+    """Bᵀ of the leaky ReLU of each unit's six input rows. `y` is where their output will go."""
     rows, channels = x.shape
     at, nothing, row, product = x.ctypes.data, zero.ctypes.data, SIZE * channels, V.strides[0]
     for unit in range(first, last):
         t = 4 * d * (unit // d) + unit % d
+        after = unit + V.shape[1]
         _transform_unit(
             at + (t - d) * row if t >= d else nothing,
             at + t * row,
@@ -75,6 +85,7 @@ def _transform_rows(x: Floats, zero: Floats, d: int, first: int, last: int, slop
             at + (t + 3 * d) * row if t + 3 * d < rows else nothing,
             at + (t + 4 * d) * row if t + 4 * d < rows else nothing,
             V[0, unit - first].ctypes.data, product, channels, slope,
+            at + (4 * d * (after // d) + after % d) * row, y.ctypes.data + t * row, d * row,
         )  # fmt: skip
 
 
@@ -97,6 +108,7 @@ def convolve(
     dilation: int,
     first: int,
     last: int,
+    turn: int,
     slope: np.float32,
     y: Floats,
     V: Floats,
@@ -104,16 +116,16 @@ def convolve(
     zero: Floats,
     spare: Floats,
 ) -> None:
-    """Units `first` … `last` of y = lrelu(conv(lrelu(x))).
+    """Units `first` … `last` of y = lrelu(conv(lrelu(x))), `turn` at once.
 
     `x` and `y` are `[T, C]`, `filters` `[panels, 6, C, PANEL]`; `V` `[6, units, C]`, `M` `[6, units, PANEL]`, `zero`
     (of zeros) and `spare` `[C]` are the caller's scratch. Outside of `x` there are zeros.
     """
     rows, d = len(x), dilation
     at, nowhere, row, product = y.ctypes.data, spare.ctypes.data, SIZE * x.shape[1], M.strides[0]
-    for begin in range(first, last, V.shape[1]):
-        end = min(begin + V.shape[1], last)
-        _transform_rows(x, zero, d, begin, end, slope, V)
+    for begin in range(first, last, turn):
+        end = min(begin + turn, last)
+        _transform_rows(x, zero, d, begin, end, slope, V, y)
         for panel in range(len(filters)):
             _multiply_units(V, filters[panel], zero, end - begin, M)
             column = SIZE * PANEL * panel
@@ -136,6 +148,7 @@ def convolve_onto(
     dilation: int,
     first: int,
     last: int,
+    turn: int,
     slope: np.float32,
     y: Floats,
     V: Floats,
@@ -146,9 +159,9 @@ def convolve_onto(
     """Units `first` … `last` of y += conv(lrelu(x)); see `convolve`."""
     rows, d = len(x), dilation
     at, nowhere, row, product = y.ctypes.data, spare.ctypes.data, SIZE * x.shape[1], M.strides[0]
-    for begin in range(first, last, V.shape[1]):
-        end = min(begin + V.shape[1], last)
-        _transform_rows(x, zero, d, begin, end, slope, V)
+    for begin in range(first, last, turn):
+        end = min(begin + turn, last)
+        _transform_rows(x, zero, d, begin, end, slope, V, y)
         for panel in range(len(filters)):
             _multiply_units(V, filters[panel], zero, end - begin, M)
             column = SIZE * PANEL * panel

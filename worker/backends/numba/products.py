@@ -1,7 +1,7 @@
 """Matrix products for compiled loops, the right side packed once: nothing is packed, allocated or shared out in a pass.
 
-Each value is summed up in one chain of fused multiplications and additions, in the order of the inner index. So it
-does not depend on how the rows are cut into parts.
+Each value is summed up in the order of the inner index, whichever rows are its neighbours: it does not depend on how
+the rows are cut into parts.
 """
 
 import numpy as np
@@ -16,6 +16,8 @@ ROWS = (REGISTERS - 3) // 2
 ROWS -= ROWS % 2
 FEW = 4
 """Rows of which the sums still keep the processor busy."""
+CHAIN = 256
+"""Products that are summed up one after the other; longer sums are made of such chains, which keeps rounding low."""
 _STEPS = 2
 """Inner steps in one turn of the loop; inner lengths are multiples of it."""
 
@@ -53,11 +55,11 @@ def _emit(rows: int) -> object:
         c_row: Address,
     ) -> None:
         places = [(row, half) for row in range(rows) for half in (0, 1)]
-        sums = {place: code.variable(code.load(code.at(start, (start_row, place[0])), place[1])) for place in places}
+        sums = {place: code.variable(code.constant(0)) for place in places}
         with code.count(inner, _STEPS) as k:
             for step in range(_STEPS):
                 for half in (0, 1):
-                    code.fetch(code.at(b, (k, PANEL * SIZE), (_AHEAD + PANEL * step + LANES * half, SIZE)))
+                    code.fetch(code.at(b, (k, PANEL * SIZE), (_AHEAD + PANEL * step + LANES * half, SIZE)), near=True)
                 right = [code.load(code.at(b, (k, PANEL * SIZE)), 2 * step + half) for half in (0, 1)]
                 for row in range(rows):
                     left = code.spread(code.at(a, (a_row, row), (k, SIZE), (step, SIZE)))
@@ -65,7 +67,8 @@ def _emit(rows: int) -> object:
                         total = sums[row, half]
                         total.set(code.multiply_add(left, right[half], total.get()))
         for row, half in places:
-            code.store(sums[row, half].get(), code.at(c, (c_row, row)), half)
+            before = code.load(code.at(start, (start_row, row)), half)
+            code.store(before + sums[row, half].get(), code.at(c, (c_row, row)), half)
 
     return product
 
@@ -81,6 +84,18 @@ def multiply(
 
     `a_row`, `start_row` and `c_row` are the bytes from row to row; start may be c, or one row for all (0 bytes).
     """
+    for first in range(0, inner, CHAIN):
+        length = min(CHAIN, inner - first)
+        _multiply_chain(
+            rows, length, a + first * SIZE, a_row, panel + first * PANEL * SIZE,
+            c if first else start, c_row if first else start_row, c, c_row,
+        )  # fmt: skip
+
+
+@compiled()
+def _multiply_chain(
+    rows: int, inner: int, a: int, a_row: int, panel: int, start: int, start_row: int, c: int, c_row: int
+) -> None:
     row = 0
     while row + ROWS <= rows:
         _many(inner, a + row * a_row, a_row, panel, start + row * start_row, start_row, c + row * c_row, c_row)

@@ -147,8 +147,8 @@ def share_values(
     team: Team, total: int, panels: int, work: Callable[[int, int, tuple[int, int], Floats], None]
 ) -> None:
     """Call `work(first, last, panels, sums)` for parts of so many values, each for all panels or for some of them."""
-    parts, size = cut(total, _MOST, ROWS)
-    groups = groups_of(panels, parts)
+    parts, size = cut(total, _MOST, unit=ROWS)
+    groups = groups_of(panels, parts, team.size)
     with team.arena.frame():
         spaces = [team.arena.take(_TURN, PANEL) for _ in range(team.size)]
 

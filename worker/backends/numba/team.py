@@ -54,16 +54,21 @@ class Team:
         self.share(parts, lambda part, _: work(rows * part // parts, rows * (part + 1) // parts))
 
 
-def cut(total: int, most: int, unit: int = 1) -> tuple[int, int]:
-    """How many nearly equal parts, and of which size: a multiple of `unit`, `most` at the most if that is one."""
-    parts = max(1, -(-total // most))
-    size = -(-max(1, -(-total // parts)) // unit) * unit
+def cut(total: int, most: int, *, unit: int = 1, members: int = 1) -> tuple[int, int]:
+    """How many nearly equal parts, and of which size: a multiple of `unit`, of about `most` at the most.
+
+    The parts are as many for each member of a team.
+    """
+    rounds = -(-total // (members * most))
+    size = -(-max(1, -(-total // max(1, rounds * members))) // unit) * unit
     return -(-total // size), size
 
 
-def groups_of(panels: int, parts: int) -> list[tuple[int, int]]:
-    """First and last panel of the groups that work of so many parts is cut into as well, where parts alone are few."""
-    count = min(panels, max(1, _PARTS // max(1, parts)))
+def groups_of(panels: int, parts: int, members: int) -> list[tuple[int, int]]:
+    """First and last panel of the groups that parts are cut into as well, where they alone keep some members waiting."""
+    count = 1
+    while count < panels and parts * count < _ENOUGH * members and parts * count % members:
+        count += 1
     return [(panels * group // count, panels * (group + 1) // count) for group in range(count)]
 
 
@@ -73,4 +78,5 @@ def _serve(calls: "SimpleQueue[Callable[[], BaseException | None]]", ends: "Simp
 
 
 _ROW_PARTS = 16
-_PARTS = 4
+_ENOUGH = 8
+"""Parts for each member, from which on it matters little how many they are."""

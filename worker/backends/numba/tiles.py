@@ -241,9 +241,9 @@ class TileConvolution:
 
     def _share(self, size: tuple[int, int], channels: int, work: Work) -> None:
         total = -(-size[0] // 4) * -(-size[1] // 4)
-        parts, turn = cut(total, max(_FEWEST, _VALUES // channels), ROWS)
-        groups = groups_of(len(self._filters), parts)
         team = self._team
+        parts, turn = cut(total, max(_FEWEST, _VALUES // channels), unit=ROWS)
+        groups = groups_of(len(self._filters), parts, team.size)
         with team.arena.frame():
             spaces = [_space(team.arena, turn, channels) for _ in range(team.size)]
 

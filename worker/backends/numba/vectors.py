@@ -122,13 +122,13 @@ class Code:
         """Put it where `load` would find it."""
         self._builder.store(value.value, self._pointer(address, vector), align=SIZE)
 
-    def fetch(self, address: Address) -> None:
-        """Have the cache line at an address, which need not exist, come nearer."""
+    def fetch(self, address: Address, *, to_write: bool = False, near: bool = False) -> None:
+        """Have the cache line at an address, which need not exist, come to the second cache, or to the first one."""
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         function = cgutils.get_or_insert_function(self._builder.module, kind, "llvm.prefetch.p0")
-        to_read, everywhere, data = (ir.Constant(number, one) for one in (0, 3, 1))
-        self._builder.call(function, [self._builder.inttoptr(address, byte), to_read, everywhere, data])
+        options = [ir.Constant(number, one) for one in (int(to_write), 3 if near else 2, 1)]
+        self._builder.call(function, [self._builder.inttoptr(address, byte), *options])
 
     def spread(self, address: Address) -> Vector:
         """A vector of the one value at an address."""

@@ -20,7 +20,7 @@ from worker.backends.numba.kernels import (
     units,
     worthy,
 )
-from worker.backends.numba.products import PANEL, pack, panels
+from worker.backends.numba.products import FEW, PANEL, pack, panels
 from worker.backends.numba.team import Team, cut
 from worker.backends.numba.winograd import PRODUCTS, filter_transform
 from worker.models.tfgan import FACTORS, TFGAN, Plan, Range, ResidualStack, Upsampler, plan_ranges
@@ -28,9 +28,8 @@ from worker.models.tfgan import FACTORS, TFGAN, Plan, Range, ResidualStack, Upsa
 Space = tuple[Floats, Floats, Floats, Floats]
 """Scratch of one member of the team; see `kernels.convolve`."""
 
-UNITS = {512: 126, 256: 126, 128: 126, 64: 126}
-"""Units of one turn, by channels: as many as BLAS multiplies without packing (a million products), or so many that
-packing does not matter."""
+UNITS = 112
+"""Units of one turn, a multiple of `FEW`: what is made of them stays in the cache."""
 PART_UNITS = 1024
 """Units that a thread takes at once, at 64 channels; fewer where there are more."""
 LONG = 81
@@ -53,26 +52,25 @@ class Layer:
 
     def __call__(self, source: Floats, target: Floats, spaces: list[Space], team: Team) -> None:
         """`[T, C]` → `[T, C]`; `spaces` are the members' scratch."""
-        rows, most = len(source), max(UNITS[self._channels], PART_UNITS * 64 // self._channels)
+        rows, most = len(source), max(UNITS, PART_UNITS * 64 // self._channels)
         quick = worthy(rows, self._dilation) if self._taps is not None else rows
         total = units(quick, self._dilation)
-        parts, size = cut(total, most)
-        others, other_size = cut(rows - quick, most)
+        parts, size = cut(total, most, unit=FEW, members=team.size)
+        turn = cut(size, UNITS, unit=FEW)[1]
+        others, other_size = cut(rows - quick, most, unit=FEW, members=team.size)
 
         def work(part: int, member: int) -> None:
             if part < parts:
-                self._run_units(source, target, part * size, min((part + 1) * size, total), spaces[member])
+                first, last = part * size, min((part + 1) * size, total)
+                self._kernel(
+                    source, self._filters, self._bias, self._dilation, first, last, turn, self._slope, target,
+                    *spaces[member],
+                )  # fmt: skip
             else:
                 first = quick + (part - parts) * other_size
                 self._run_rows(source, target, first, min(first + other_size, rows), spaces[member])
 
         team.share(parts + others, work)
-
-    def _run_units(self, source: Floats, target: Floats, first: int, last: int, space: Space) -> None:
-        self._kernel(
-            source, self._filters, self._bias, self._dilation,
-            first, last, self._slope, target, *space,
-        )  # fmt: skip
 
     def _run_rows(self, source: Floats, target: Floats, first: int, last: int, space: Space) -> None:
         assert self._taps is not None
@@ -104,7 +102,7 @@ class Stack:
                 plain(inner, x, spaces, team)
 
     def _space(self, arena: Arena) -> Space:
-        V, M = (arena.take(PRODUCTS, UNITS[self._channels], columns) for columns in (self._channels, PANEL))
+        V, M = (arena.take(PRODUCTS, UNITS, columns) for columns in (self._channels, PANEL))
         return V, M, np.zeros(self._channels, np.float32), np.empty(self._channels, np.float32)
 
 
@@ -127,7 +125,7 @@ class Spreader:
         """`[T, Cin]` → `[factor·T, Cout]`, in the caller's frame of the arena."""
         rows = len(x) + 1
         y = team.arena.take(rows, self.factor * self.outputs)
-        parts, size = cut(rows, self.ROWS)
+        parts, size = cut(rows, self.ROWS, unit=FEW, members=team.size)
         with team.arena.frame():
             sources = [team.arena.take(size + 1, x.shape[1]) for _ in range(team.size)]
 
