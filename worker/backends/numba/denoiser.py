@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from worker.backends.numba.arena import aligned, aligned_copy
 from worker.backends.numba.compiling import Floats, compiled
 from worker.backends.numba.team import Team
 from worker.backends.numba.vectors import ADDRESS, LANES, NUMBER, SIZE, Address, Code, Vector, emitted
@@ -98,13 +99,14 @@ class Direction:
         given[:gates] += weights["bias_hh"][:gates]
         self.input_weights, self.input_bias = weights["weight_ih"], given
         by_parts = weights["weight_hh"].numpy().reshape(-1, WIDE, self._size)
-        self._weights = np.ascontiguousarray(by_parts.transpose(0, 2, 1))
-        self._bias = weights["bias_hh"][gates:].clone().numpy()
+        self._weights = aligned_copy(by_parts.transpose(0, 2, 1))
+        self._bias = aligned_copy(weights["bias_hh"][gates:].numpy())
         self._backward = int(suffix.endswith("reverse"))
 
     def run(self, given: Floats, output: Floats) -> None:
         """Products of the input `[T, 3·H]` → states `[T, H]`."""
-        state, gates = np.zeros(self._size, np.float32), np.empty(3 * self._size, np.float32)
+        state, gates = aligned(self._size), aligned(3 * self._size)
+        state[:] = 0
         recur(given, self._weights, self._bias, self._backward, state, gates, output)
 
 
@@ -129,7 +131,7 @@ class Recurrence(nn.Module):
 
     def _run(self, layer: list[Direction], x: Tensor) -> Tensor:
         given = [functional.linear(x, each.input_weights, each.input_bias).numpy() for each in layer]
-        outputs = [np.empty((*each.shape[:2], each.shape[2] // 3), np.float32) for each in given]
+        outputs = [aligned(*each.shape[:2], each.shape[2] // 3) for each in given]
 
         def work(part: int, _: int) -> None:
             item, side = divmod(part, 2)

@@ -95,8 +95,8 @@ def _multiply_units(V: Floats, filters: Floats, zero: Floats, units: int, M: Flo
     inner, nothing = V.shape[2], zero.ctypes.data
     for j in range(PRODUCTS):
         multiply(
-            units, inner, V[j].ctypes.data, SIZE * inner, filters[j].ctypes.data, nothing, 0,
-            M[j].ctypes.data, SIZE * PANEL,
+            units, inner, V[j].ctypes.data, V.strides[1], filters[j].ctypes.data, nothing, 0,
+            M[j].ctypes.data, M.strides[1],
         )  # fmt: skip
 
 
@@ -194,7 +194,6 @@ def convolve_plainly(
     `taps` are `[3, panels, C, PANEL]`; `active` and `sums`, `[rows, C]`, are the caller's scratch.
     """
     rows, channels = x.shape
-    row = SIZE * channels
     for begin in range(first, last, len(sums)):
         end = min(begin + len(sums), last)
         for t in range(end - begin):
@@ -209,8 +208,8 @@ def convolve_plainly(
                 if stop > start:
                     target = sums[start - shift - begin, panel * PANEL :].ctypes.data
                     multiply(
-                        stop - start, channels, active.ctypes.data, row, taps[tap, panel].ctypes.data,
-                        target, row, target, row,
+                        stop - start, channels, active.ctypes.data, active.strides[0], taps[tap, panel].ctypes.data,
+                        target, sums.strides[0], target, sums.strides[0],
                     )  # fmt: skip
         for t in range(begin, end):
             for c in range(channels):

@@ -4,8 +4,11 @@ Each value is summed up in the order of the inner index, whichever rows are its 
 the rows are cut into parts.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from worker.backends.numba.arena import aligned_copy
 from worker.backends.numba.compiling import Floats, compiled
 from worker.backends.numba.vectors import ADDRESS, LANES, NUMBER, REGISTERS, SIZE, Address, Code, emitted
 
@@ -34,9 +37,14 @@ def panels(columns: int) -> int:
 def pack(matrix: Floats) -> Floats:
     """`[inner, columns]` → `[panels, inner, PANEL]`, columns that are missing filled with zeros."""
     inner, columns = matrix.shape
-    packed = np.zeros((panels(columns) * PANEL, inner), np.float32)
-    packed[:columns] = matrix.T
-    return np.ascontiguousarray(packed.reshape(-1, PANEL, inner).transpose(0, 2, 1))
+    whole = np.zeros((inner, panels(columns) * PANEL), np.float32)
+    whole[:, :columns] = matrix
+    return aligned_copy(whole.reshape(inner, -1, PANEL).transpose(1, 0, 2))
+
+
+def pack_each(matrices: Iterable[Floats]) -> Floats:
+    """Several matrices of one shape, packed → `[matrices, panels, inner, PANEL]`."""
+    return aligned_copy(np.stack([pack(matrix) for matrix in matrices]))
 
 
 def _emit(rows: int) -> object:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
-from worker.backends.numba.arena import Arena
+from worker.backends.numba.arena import Arena, aligned_copy
 from worker.backends.numba.compiling import Floats, compiled
-from worker.backends.numba.products import PANEL, ROWS, multiply, pack
+from worker.backends.numba.products import PANEL, ROWS, multiply, pack_each
 from worker.backends.numba.team import Team, cut, groups_of
 from worker.backends.numba.vectors import ADDRESS, REAL, SIZE, Address, Code, emitted
 
@@ -115,8 +115,8 @@ class TapConvolution:
     def __init__(self, weight: Tensor, team: Team) -> None:
         """Pack filters `[Cout, Cin, 3, 3]`."""
         lines = weight.permute(2, 3, 1, 0).flatten(1, 2).numpy()
-        self._filters = np.stack([pack(line) for line in lines], axis=1)
-        self._zero = np.zeros(PANEL, np.float32)
+        self._filters = aligned_copy(pack_each(lines).swapaxes(0, 1))
+        self._zero = aligned_copy(np.zeros(PANEL, np.float32))
         self._team = team
 
     @staticmethod

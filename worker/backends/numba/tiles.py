@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from torch import Tensor
 
-from worker.backends.numba.arena import Arena
+from worker.backends.numba.arena import Arena, aligned
 from worker.backends.numba.compiling import Floats, compiled
 from worker.backends.numba.products import PANEL, ROWS, multiply, panels
 from worker.backends.numba.team import Team, cut, groups_of
@@ -96,10 +96,10 @@ def _transform_tiles(a: Floats, tiles: int, first: int, last: int, V: Floats) ->
 @compiled()
 def _multiply_units(V: Floats, filters: Floats, zero: Floats, units: int, M: Floats) -> None:
     """M[j] = V[j]·filters[j] for one panel."""
-    inner, row, nothing = filters.shape[1], SIZE * V.shape[2], zero.ctypes.data
+    inner, row, m_row, nothing = filters.shape[1], V.strides[1], M.strides[1], zero.ctypes.data
     for j in range(SQUARED):
         multiply(
-            units, inner, V[j].ctypes.data, row, filters[j].ctypes.data, nothing, 0, M[j].ctypes.data, SIZE * PANEL
+            units, inner, V[j].ctypes.data, row, filters[j].ctypes.data, nothing, 0, M[j].ctypes.data, m_row
         )
 
 
@@ -209,7 +209,7 @@ class TileConvolution:
     def __init__(self, weight: Tensor, team: Team) -> None:
         """Transform filters `[Cout, Cin, 3, 3]`."""
         count, taps = panels(len(weight)), weight.numpy()
-        self._filters = np.empty((count, SQUARED, weight.shape[1], PANEL), np.float32)
+        self._filters = aligned(count, SQUARED, weight.shape[1], PANEL)
         turn = filter_transform().astype(np.float32)
         team.share(count, lambda panel, _: _transform_filters(taps, turn, panel, panel + 1, self._filters))
         self._team = team
@@ -259,4 +259,4 @@ def _space(arena: Arena, turn: int, channels: int) -> tuple[Floats, Floats, Floa
     """A member's scratch."""
     zero = arena.take(PANEL)
     zero[:] = 0
-    return arena.take(SQUARED, turn, channels), arena.take(SQUARED, turn, PANEL), zero
+    return arena.scatter(SQUARED, turn, channels), arena.scatter(SQUARED, turn, PANEL), zero

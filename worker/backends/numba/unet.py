@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from worker.backends.numba.arena import aligned_copy
 from worker.backends.numba.compiling import Floats
 from worker.backends.numba.planes import activate, double, halve, mix
-from worker.backends.numba.products import pack
+from worker.backends.numba.products import pack, pack_each
 from worker.backends.numba.taps import TapConvolution, share_values
 from worker.backends.numba.team import Team
 from worker.backends.numba.tiles import TileConvolution
@@ -41,7 +42,7 @@ class Norm:
     def of(cls, norm: Any) -> "Norm":
         """Take over a batch norm."""
         scale, shift = affine(norm)
-        return cls(scale.float().numpy(), shift.float().numpy())
+        return cls(aligned_copy(scale.float().numpy()), aligned_copy(shift.float().numpy()))
 
     def part(self, start: int, stop: int) -> "Norm":
         """Those of some channels."""
@@ -70,7 +71,7 @@ class Level:
         self._channels = self._blocks[0].outputs
         self._shortcut = Shortcut(blocks[0], sources) if hasattr(blocks[0], "shortcut") else None
         # What the last block prepares for its successor, nobody uses.
-        self._nothing = Norm(np.ones(self._channels, np.float32), np.zeros(self._channels, np.float32))
+        self._nothing = Norm(*(aligned_copy(np.full(self._channels, value, np.float32)) for value in (1, 0)))
 
     def __call__(self, *sources: Floats) -> Floats:
         """Planes `[T, F, C]`, joined by channels → `[T, F, outputs]`, in the caller's frame of the arena."""
@@ -172,8 +173,8 @@ class Spread:
     def __init__(self, decoder: Any, team: Team) -> None:
         self._norm = Norm.of(decoder.bn1)
         taps = decoder.conv1.weight.permute(2, 3, 0, 1).numpy()
-        self._sides = np.stack([pack(np.concatenate([row[2], row[0]])) for row in taps])
-        self._middles = np.stack([pack(row[1]) for row in taps])
+        self._sides = pack_each(np.concatenate([row[2], row[0]]) for row in taps)
+        self._middles = pack_each(row[1] for row in taps)
         self._outputs = taps.shape[3]
         self._team = team
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from worker.backends.numba.arena import Arena
+from worker.backends.numba.arena import Arena, aligned, aligned_copy
 from worker.backends.numba.compiling import Floats
 from worker.backends.numba.kernels import (
     bend,
@@ -20,7 +20,7 @@ from worker.backends.numba.kernels import (
     units,
     worthy,
 )
-from worker.backends.numba.products import FEW, PANEL, pack, panels
+from worker.backends.numba.products import FEW, PANEL, pack, pack_each, panels
 from worker.backends.numba.team import Team, cut
 from worker.backends.numba.winograd import PRODUCTS, filter_transform
 from worker.models.tfgan import FACTORS, TFGAN, Plan, Range, ResidualStack, Upsampler, plan_ranges
@@ -48,7 +48,7 @@ class Layer:
         self._channels = len(self._bias)
         self._taps = None
         if self._dilation >= LONG:
-            self._taps = np.stack([pack(conv.weight[:, :, tap].T.numpy()) for tap in range(3)])
+            self._taps = pack_each(conv.weight.permute(2, 1, 0).numpy())
 
     def __call__(self, source: Floats, target: Floats, spaces: list[Space], team: Team) -> None:
         """`[T, C]` → `[T, C]`; `spaces` are the members' scratch."""
@@ -74,10 +74,9 @@ class Layer:
 
     def _run_rows(self, source: Floats, target: Floats, first: int, last: int, space: Space) -> None:
         assert self._taps is not None
-        V = space[0]
         convolve_plainly(
             source, self._taps, self._bias, self._dilation,
-            first, last, self._slope, target, *_rows_of(V),
+            first, last, self._slope, target, space[0][0], space[0][1],
         )  # fmt: skip
 
 
@@ -102,8 +101,10 @@ class Stack:
                 plain(inner, x, spaces, team)
 
     def _space(self, arena: Arena) -> Space:
-        V, M = (arena.take(PRODUCTS, UNITS, columns) for columns in (self._channels, PANEL))
-        return V, M, np.zeros(self._channels, np.float32), np.empty(self._channels, np.float32)
+        V, M = (arena.scatter(PRODUCTS, UNITS, columns) for columns in (self._channels, PANEL))
+        zero, spare = (arena.take(self._channels) for _ in range(2))
+        zero[:] = 0
+        return V, M, zero, spare
 
 
 class Spreader:
@@ -119,7 +120,7 @@ class Spreader:
         taps = layer.weight.permute(0, 2, 1).reshape(layer.in_channels, 2, -1)
         self._weights = pack(np.concatenate([taps[:, 1].numpy(), taps[:, 0].numpy()]))
         assert layer.bias is not None
-        self._bias = np.tile(layer.bias.numpy(), self.factor)
+        self._bias = aligned_copy(np.tile(layer.bias.numpy(), self.factor))
 
     def __call__(self, x: Floats, team: Team) -> Floats:
         """`[T, Cin]` → `[factor·T, Cout]`, in the caller's frame of the arena."""
@@ -183,8 +184,9 @@ class Vocoder:
         frames = condition.shape[2]
         plan = plan_ranges(frames, wanted)
         entered = self._enter(condition[:, :, plan.frames[0] : plan.frames[1]])
-        x = np.ascontiguousarray(entered[0].T.numpy())
         with self._team.arena.frame():
+            x = self._team.arena.take(entered.shape[2], entered.shape[1])
+            x[...] = entered[0].T.numpy()
             x, at = self._climb(x, plan.frames[0], plan, (0, 1))
             tiles = [self._finish(x, at, tile, plan_ranges(frames, tile)) for tile in _tiles(wanted)]
         return torch.cat(tiles)
@@ -210,15 +212,10 @@ class Vocoder:
 def _transformed(weight: Floats, team: Team) -> Floats:
     """Filters `[Cout, Cin, 3]` → `[panels, 6, Cin, PANEL]`."""
     count = panels(len(weight))
-    filters = np.empty((count, PRODUCTS, weight.shape[1], PANEL), np.float32)
+    filters = aligned(count, PRODUCTS, weight.shape[1], PANEL)
     turn = filter_transform().astype(np.float32)
     team.share(count, lambda panel, _: transform_filters(weight, turn, panel, panel + 1, filters))
     return filters
-
-
-def _rows_of(V: Floats) -> tuple[Floats, Floats]:
-    """Scratch for `convolve_plainly` out of that for units."""
-    return V[0], V[1]
 
 
 def _tiles(wanted: Range) -> Iterator[Range]:
