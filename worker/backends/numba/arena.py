@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from threading import RLock
 
 import numpy as np
@@ -19,7 +20,7 @@ def aligned(*shape: int) -> Floats:
 
     Vectors that lie in two lines cost twice the time.
     """
-    size = int(np.prod(shape))
+    size = prod(shape)
     block = np.empty(size + _LINE, np.float32)
     skip = -block.ctypes.data // _SIZE % _LINE
     return block[skip : skip + size].reshape(shape)
@@ -60,20 +61,9 @@ class Arena:
 
     def take(self, *shape: int) -> Floats:
         """An array of these lengths, whatever it holds; within a frame."""
-        size = int(np.prod(shape))
+        size = prod(shape)
         start, self._used = self._used, self._used + -(-size // _LINE) * _LINE
         self._needed = max(self._needed, self._used)
         if self._used <= len(self._block):
             return self._block[start : start + size].reshape(shape)
         return aligned(*shape)
-
-    def scatter(self, *shape: int) -> Floats:
-        """An array of three lengths, whose rows and tables of rows begin in all sets of the cache alike.
-
-        Lengths are mostly powers of two; neighbours at such distances would push each other out of the cache.
-        """
-        tables, rows, columns = shape
-        row = columns + (_LINE if columns // _LINE % 2 == 0 else 0)
-        table = rows * row + (_LINE if rows * row // _LINE % 2 == 0 else 0)
-        strides = tuple(_SIZE * length for length in (table, row, 1))
-        return np.lib.stride_tricks.as_strided(self.take(tables, table), shape, strides)

@@ -259,4 +259,4 @@ def _space(arena: Arena, turn: int, channels: int) -> tuple[Floats, Floats, Floa
     """A member's scratch."""
     zero = arena.take(PANEL)
     zero[:] = 0
-    return arena.scatter(SQUARED, turn, channels), arena.scatter(SQUARED, turn, PANEL), zero
+    return arena.take(SQUARED, turn, channels), arena.take(SQUARED, turn, PANEL), zero

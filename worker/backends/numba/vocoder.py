@@ -101,7 +101,7 @@ class Stack:
                 plain(inner, x, spaces, team)
 
     def _space(self, arena: Arena) -> Space:
-        V, M = (arena.scatter(PRODUCTS, UNITS, columns) for columns in (self._channels, PANEL))
+        V, M = (arena.take(PRODUCTS, UNITS, columns) for columns in (self._channels, PANEL))
         zero, spare = (arena.take(self._channels) for _ in range(2))
         zero[:] = 0
         return V, M, zero, spare
