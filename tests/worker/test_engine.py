@@ -15,7 +15,7 @@ from worker.chunks import Geometry
 from worker.engine import Engine, RestoreItem, VocodeItem
 from worker.engine.batcher import Batcher
 from worker.engine.engine import usual_sizes
-from worker.engine.load import model_threads
+from worker.engine.load import load_engine, model_threads
 from worker.engine.memory import MemoryExhausted, lost_device, ran_out_of_memory
 from worker.engine.places import Cuda, Host
 from worker.engine.usual import usual_items
@@ -365,6 +365,19 @@ def test_several_model_threads_share_the_cores_and_only_models_that_may_be_share
     backend.name = "openvino"
     with pytest.raises(SettingsError, match="VFQ_MODEL_THREADS"):
         model_threads(Settings(model_threads=2), backend)
+
+
+def test_a_backend_is_told_where_the_weights_lie(monkeypatch, tmp_path):
+    asked = []
+
+    def choose(name, *, weights, **options):
+        asked.append(weights)
+        return PlainBackend()
+
+    monkeypatch.setattr("worker.engine.load.choose_backend", choose)
+    for folder in (str(tmp_path), None):
+        load_engine(Settings(weights_dir=folder, restorer="SpectralGateRestorer"), ["restore"]).close()
+    assert asked == [tmp_path, None]
 
 
 def test_a_model_thread_computes_on_its_share_of_the_cores():

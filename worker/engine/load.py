@@ -34,9 +34,11 @@ def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    backend = choose_backend(settings.backend, device=settings.device, precision=settings.precision)
-    threads = model_threads(settings, backend)
     weights = weights_source(settings)
+    backend = choose_backend(
+        settings.backend, device=settings.device, precision=settings.precision, weights=weights.folder
+    )
+    threads = model_threads(settings, backend)
     engine = Engine(
         restorer=load_restorer(settings.restorer, weights=weights, backend=backend) if "restore" in stages else None,
         vocoder=_vocoder(settings, weights, backend) if "vocode" in stages else None,
