@@ -367,6 +367,27 @@ def test_several_model_threads_share_the_cores_and_only_models_that_may_be_share
         model_threads(Settings(model_threads=2), backend)
 
 
+WEIGHT_FREE = {"restorer": "SpectralGateRestorer", "vocoder": "GriffinLimVocoder"}
+
+
+@pytest.mark.parametrize(
+    ("stages", "models"),
+    [(["restore", "vocode"], WEIGHT_FREE), (["restore"], {"restorer": "SpectralGateRestorer"}),
+     (["vocode"], {"vocoder": "GriffinLimVocoder"})],
+)  # fmt: skip
+def test_models_without_weights_may_be_shared_whatever_backend_would_run_networks(stages, models):
+    engine = load_engine(Settings(device="cpu", backend="numba", model_threads=2, **models), stages)
+    assert engine.batcher.threads == 2
+    assert engine.model_label(stages[0]).endswith(" - torch fp32 cpu")
+    engine.close()
+
+
+def test_a_model_beside_one_without_weights_is_still_one_thread_s():
+    settings = Settings(device="cpu", backend="numba", model_threads=2, restorer="SpectralGateRestorer")
+    with pytest.raises(SettingsError, match=r"VFQ_MODEL_THREADS.*numba"):
+        load_engine(settings, ["restore", "vocode"])
+
+
 def test_a_backend_is_told_where_the_weights_lie(monkeypatch, tmp_path):
     asked = []
 
