@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from structlog.testing import capture_logs
 
 from shared.errors import SettingsError
 from shared.settings import Settings
@@ -220,14 +221,19 @@ def test_a_lost_device_ends_its_thread_and_fails_no_job(make):
     batcher = make()
 
     def broken(items):
-        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be …")
+        raise RuntimeError("CUDA error: an illegal memory access was encountered, says /home/somebody/libcuda.so")
 
-    futures = submit(batcher, "k", broken, [1, 2])
-    deadline = time.monotonic() + 5
-    while batcher.alive() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    with capture_logs() as lines:
+        futures = submit(batcher, "k", broken, [1, 2])
+        deadline = time.monotonic() + 5
+        while batcher.alive() and time.monotonic() < deadline:
+            time.sleep(0.01)
     assert not batcher.alive()
     assert not any(future.done() for future in futures)
+    [line] = [line for line in lines if line["log_level"] == "error"]
+    assert line["reason"] == "RuntimeError"
+    assert "somebody" not in str(line), "the library's words are for who looks closer"
+    assert [line["log_level"] for line in lines if "exc_info" in line] == ["debug"]
 
 
 @pytest.mark.parametrize(
