@@ -167,9 +167,24 @@ def test_the_image_of_the_worker_takes_torch_first_and_as_it_is_pinned():
     first, second = [rest for rest in worker.all("RUN") if "pip install" in rest]
     assert first.endswith(f" torch=={PINS['torch']}")
     assert "$TORCH_INDEX" in first
-    assert second.endswith('-c constraints.txt ".[worker,cpu]"')
-    assert worker.all("ARG") == ['TORCH_INDEX=""']
-    assert "TORCH_INDEX" in service("audio-worker").raw["build"]["args"]
+    assert second.endswith('-c constraints.txt ".[${EXTRAS}]"')
+    assert worker.all("ARG") == ['TORCH_INDEX=""', 'EXTRAS="worker,cpu"']
+    assert worker.extras == {"worker", "cpu"}
+    assert set(service("audio-worker").raw["build"]["args"]) == {"TORCH_INDEX", "EXTRAS"}
+
+
+@pytest.mark.parametrize(
+    ("profiles", "extras", "openvino"),
+    [("", {"worker", "cpu"}, True), ("cpu", {"worker", "cpu"}, True), ("gpu", {"worker", "gpu"}, False),
+     ("cpu,gpu", {"worker", "cpu", "gpu"}, True)],
+)  # fmt: skip
+def test_the_image_of_the_worker_holds_what_its_profile_needs(profiles, extras, openvino):
+    for name in ("audio-worker", "model-worker-cpu", "model-worker-gpu"):
+        args = service(name, FILLED | {"COMPOSE_PROFILES": profiles}).raw["build"]["args"]
+        assert set(args["EXTRAS"].split(",")) == extras, "one image for all workers"
+    there = installed_with(extras)
+    assert ("openvino" in there) is openvino
+    assert {"torch", "numba", "soundfile"} <= there
 
 
 def test_the_program_that_they_run_is_an_entry_point_of_the_project():

@@ -17,8 +17,10 @@ from celery.platforms import SecurityWarning
 from redis.exceptions import RedisError
 
 from shared.connections import open_presence, open_records, open_store
+from shared.jobs import Status
 from shared.log import configure
 from shared.queues import STAGES, Dispatcher, celery_app, queues_of
+from shared.records import JobRecords
 from shared.settings import Settings
 from worker.context import Context
 from worker.handover import Handover
@@ -63,7 +65,7 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
     app = celery_app(settings)
     kinds = [kind for stage in stages for kind in STAGES[stage]]
     beat = _Beat(settings, stages, engine)
-    mels = _handover(settings, stages, beat)
+    mels = _handover(settings, stages, beat, records)
     register(app, Context(settings, records, store, Dispatcher(app), engine, mels), kinds)
     with beat:
         queues = queues_of(stages)
@@ -100,12 +102,16 @@ def _engine(settings: Settings, stages: Collection[str], load: Load | None) -> E
     return (load or load_engine)(settings, stages)
 
 
-def _handover(settings: Settings, stages: Collection[str], beat: _Beat) -> Handover | None:
+def _handover(settings: Settings, stages: Collection[str], beat: _Beat, records: JobRecords) -> Handover | None:
     """Where mels stay for the vocoder of this process, if it has one: while no other vocoder lives, that can be all."""
     if not {"restore", "vocode"} <= set(stages):
         return None
     in_memory = settings.mel_handover == "memory"
-    return Handover(settings.mel_memory_mib * 2**20, suffices=lambda: in_memory and beat.alone)
+    return Handover(
+        settings.mel_memory_mib * 2**20,
+        suffices=lambda: in_memory and beat.alone,
+        over=lambda job_id: records.state(job_id) is not Status.PROCESSING,
+    )
 
 
 def _concurrency(settings: Settings, stages: Collection[str], engine: Engine | None) -> int:

@@ -9,7 +9,7 @@ from shared.keys import chunk_key
 from shared.records import SPLIT, Piece
 from shared.storage.interface import ObjectStore
 from worker.arrays import Floats, get_rows
-from worker.chunks import Window
+from worker.chunks import Window, vocoder_view
 from worker.handover import Handover
 from worker.lost import left_by
 from worker.models.constants import N_MELS
@@ -21,6 +21,12 @@ _FLOOR = 1e-8
 def windows_of(plan: Plan, start: int, stop: int) -> list[Window]:
     """Give the windows whose pieces hold frames of [start, stop)."""
     return [window for window in plan.windows if window.mel_start < stop and window.mel_stop > start]
+
+
+def readers_of(plan: Plan, window: Window) -> list[int]:
+    """Give the numbers of the windows whose vocoder sees frames of this window's mel."""
+    views = [(one.index, *vocoder_view(one, plan.frames, plan.geometry)) for one in plan.windows]
+    return [index for index, start, stop in views if window.mel_start < stop and window.mel_stop > start]
 
 
 def read_mel(

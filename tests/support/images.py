@@ -62,8 +62,10 @@ class Dockerfile:
 
     @property
     def extras(self) -> set[str]:
-        """The extras of the project that it installs."""
-        installed = [rest for rest in self.all("RUN") if "pip install -c" in rest]
+        """The extras of the project that it installs, where its build is given no arguments."""
+        given = dict(rest.replace('"', "").split("=", 1) for rest in self.all("ARG"))
+        filled = [re.sub(r"\$\{(\w+)\}", lambda match: given.get(match[1], ""), rest) for rest in self.all("RUN")]
+        installed = [rest for rest in filled if "pip install -c" in rest]
         return {
             extra for rest in installed for some in re.findall(r"\.\[([\w,]+)\]", rest) for extra in some.split(",")
         }

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from structlog.testing import capture_logs
 
 from shared.errors import SettingsError
 from shared.settings import Settings
@@ -15,7 +16,7 @@ from worker.chunks import Geometry
 from worker.engine import Engine, RestoreItem, VocodeItem
 from worker.engine.batcher import Batcher
 from worker.engine.engine import usual_sizes
-from worker.engine.load import model_threads
+from worker.engine.load import load_engine, model_threads
 from worker.engine.memory import MemoryExhausted, lost_device, ran_out_of_memory
 from worker.engine.places import Cuda, Host
 from worker.engine.usual import usual_items
@@ -220,14 +221,19 @@ def test_a_lost_device_ends_its_thread_and_fails_no_job(make):
     batcher = make()
 
     def broken(items):
-        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be …")
+        raise RuntimeError("CUDA error: an illegal memory access was encountered, says /home/somebody/libcuda.so")
 
-    futures = submit(batcher, "k", broken, [1, 2])
-    deadline = time.monotonic() + 5
-    while batcher.alive() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    with capture_logs() as lines:
+        futures = submit(batcher, "k", broken, [1, 2])
+        deadline = time.monotonic() + 5
+        while batcher.alive() and time.monotonic() < deadline:
+            time.sleep(0.01)
     assert not batcher.alive()
     assert not any(future.done() for future in futures)
+    [line] = [line for line in lines if line["log_level"] == "error"]
+    assert line["reason"] == "RuntimeError"
+    assert "somebody" not in str(line), "the library's words are for who looks closer"
+    assert [line["log_level"] for line in lines if "exc_info" in line] == ["debug"]
 
 
 @pytest.mark.parametrize(
@@ -365,6 +371,40 @@ def test_several_model_threads_share_the_cores_and_only_models_that_may_be_share
     backend.name = "openvino"
     with pytest.raises(SettingsError, match="VFQ_MODEL_THREADS"):
         model_threads(Settings(model_threads=2), backend)
+
+
+WEIGHT_FREE = {"restorer": "SpectralGateRestorer", "vocoder": "GriffinLimVocoder"}
+
+
+@pytest.mark.parametrize(
+    ("stages", "models"),
+    [(["restore", "vocode"], WEIGHT_FREE), (["restore"], {"restorer": "SpectralGateRestorer"}),
+     (["vocode"], {"vocoder": "GriffinLimVocoder"})],
+)  # fmt: skip
+def test_models_without_weights_may_be_shared_whatever_backend_would_run_networks(stages, models):
+    engine = load_engine(Settings(device="cpu", backend="numba", model_threads=2, **models), stages)
+    assert engine.batcher.threads == 2
+    assert engine.model_label(stages[0]).endswith(" - torch fp32 cpu")
+    engine.close()
+
+
+def test_a_model_beside_one_without_weights_is_still_one_thread_s():
+    settings = Settings(device="cpu", backend="numba", model_threads=2, restorer="SpectralGateRestorer")
+    with pytest.raises(SettingsError, match=r"VFQ_MODEL_THREADS.*numba"):
+        load_engine(settings, ["restore", "vocode"])
+
+
+def test_a_backend_is_told_where_the_weights_lie(monkeypatch, tmp_path):
+    asked = []
+
+    def choose(name, *, weights, **options):
+        asked.append(weights)
+        return PlainBackend()
+
+    monkeypatch.setattr("worker.engine.load.choose_backend", choose)
+    for folder in (str(tmp_path), None):
+        load_engine(Settings(weights_dir=folder, restorer="SpectralGateRestorer"), ["restore"]).close()
+    assert asked == [tmp_path, None]
 
 
 def test_a_model_thread_computes_on_its_share_of_the_cores():

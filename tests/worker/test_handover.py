@@ -1,5 +1,7 @@
 """Mels from hand to hand in one process, and what happens when one is not there."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -69,10 +71,43 @@ def test_a_kept_mel_holds_no_longer_one_alive():
     assert mels.get("a").base is None
 
 
+def hold(mels, key, job="1", readers=(0,)):
+    return mels.hold(key, mel(), job_id=job, readers=readers)
+
+
 def test_mels_too_large_for_the_bound_are_not_kept_and_must_be_written():
     mels = Handover(7 * mel().nbytes, suffices=lambda: True)
-    assert not mels.keep("a", mel())
+    assert not hold(mels, "a")
+    mels.keep("a", mel())
     assert mels.get("a") is None
+
+
+def test_an_only_copy_makes_room_when_its_last_reader_is_done_and_not_before():
+    mels = Handover(8 * mel().nbytes, suffices=lambda: True)
+    mels.keep("spare", mel())
+    assert all(hold(mels, str(number), readers=[number, number + 1]) for number in range(8))
+    assert mels.get("spare") is None
+    mels.done(["0", "1"], 1)
+    mels.keep("another", mel())
+    assert not hold(mels, "late")
+    assert all(mels.get(str(number)) is not None for number in range(8))
+    assert mels.get("another") is None
+    assert mels.get("late") is None
+    mels.done(["0", "gone"], 0)
+    assert hold(mels, "late")
+    assert mels.get("0") is None
+    assert all(mels.get(key) is not None for key in ("1", "7", "late"))
+
+
+def test_jobs_that_ended_before_their_mels_were_read_make_room_when_it_is_needed():
+    ended = {"2"}
+    mels = Handover(8 * mel().nbytes, suffices=lambda: True, over=lambda job: job in ended)
+    assert all(hold(mels, str(number), job=str(number % 3)) for number in range(8))
+    assert hold(mels, "new")
+    assert [number for number in range(8) if mels.get(str(number)) is None] == [2, 5]
+    ended.clear()
+    assert hold(mels, "newer")
+    assert not hold(mels, "newest")
 
 
 @pytest.mark.parametrize("suffices", [False, True])
@@ -104,6 +139,23 @@ def test_where_memory_suffices_no_mel_is_written(handed):
     assert mels_in_storage(worker, job) == []
     worker.run()
     assert len(decoded(worker.result(job))[0]) == 200_000
+
+
+def test_of_many_jobs_whose_mels_do_not_fit_into_memory_nothing_is_made_twice(handed, bench):
+    """Here four windows of each of six jobs are restored before the first is vocoded: 24 mels, and room for 12."""
+    data = [wav(noise(300_000, seed=seed)) for seed in range(6)]
+    worker = handed(suffices=True, limit=12 * mel(frames=128).nbytes)
+    jobs = [worker.submit(one) for one in data]
+    until(worker, "vocode")
+    written = sum(len(mels_in_storage(worker, job)) for job in jobs)
+    assert 0 < written < 24, "some are in memory alone, and for the others there was no room"
+    worker.run()
+    assert set(Counter(worker.sent).values()) == {len(jobs)}
+    plain = bench()
+    for job, one in zip(jobs, data, strict=True):
+        other = plain.submit(one)
+        plain.run()
+        assert worker.result(job) == plain.result(other)
 
 
 def test_mels_that_are_the_result_are_written(handed):

@@ -4,8 +4,9 @@ import sys
 import numpy as np
 import pytest
 
+from shared.jobs import JobInput, JobOptions, Manifest
 from shared.presence import Presence
-from shared.records import connect
+from shared.records import SPLIT, JobRecords, connect
 from shared.settings import Settings
 from tests.support.ports import free_port
 from worker.main import _Beat, _handover
@@ -53,12 +54,28 @@ def test_a_vocoder_knows_whether_it_is_the_only_one(clean_redis):
     assert not beat.alone
 
 
-def test_only_a_worker_of_both_model_stages_hands_mels_over():
+def test_only_a_worker_of_both_model_stages_hands_mels_over(clean_redis):
+    records = JobRecords(connect(clean_redis))
     beat = _Beat(Settings(mel_handover="memory"), ["vocode"], None)
-    assert _handover(Settings(), ["vocode"], beat) is None
+    assert _handover(Settings(), ["vocode"], beat, records) is None
     mel = np.ones((1, 4, 128), np.float32)
     for handover, alone, suffices in [("storage", True, False), ("memory", False, False), ("memory", True, True)]:
         beat.alone = alone
-        mels = _handover(Settings(mel_handover=handover), ["restore", "vocode"], beat)
-        assert mels.keep("a", mel) is suffices
-        assert mels.get("a") is not None
+        mels = _handover(Settings(mel_handover=handover), ["restore", "vocode"], beat, records)
+        assert mels.hold("a", mel, job_id="1", readers=[0]) is suffices
+        assert (mels.get("a") is not None) is suffices
+
+
+def test_mels_of_jobs_that_ended_make_room_in_a_worker(clean_redis):
+    records = JobRecords(connect(clean_redis))
+    beat = _Beat(Settings(), ["restore", "vocode"], None)
+    beat.alone = True
+    mels = _handover(Settings(mel_handover="memory", mel_memory_mib=1), ["restore", "vocode"], beat, records)
+    source = JobInput(key="incoming/a.wav", filename="a.wav", bytes=1)
+    records.create(Manifest(id="1", created_at=1.0, input=source, options=JobOptions()))
+    records.claim("1", SPLIT)
+    mel = np.ones((1, 256, 128), np.float32)
+    assert all(mels.hold(str(number), mel, job_id="1", readers=[0]) for number in range(8))
+    assert not mels.hold("more", mel, job_id="1", readers=[0])
+    records.cancel("1")
+    assert mels.hold("more", mel, job_id="2", readers=[0])

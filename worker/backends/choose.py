@@ -1,6 +1,7 @@
 """Which backend runs the networks, by device, by what is installed and by what the operator asks for."""
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -13,9 +14,12 @@ AMPERE = (8, 0)
 """The compute capability from which on a card computes in TF32 and bf16."""
 
 
-def choose_backend(name: str = "auto", *, device: str = "auto", precision: Precision = "fp32") -> Backend:
+def choose_backend(
+    name: str = "auto", *, device: str = "auto", precision: Precision = "fp32", weights: Path | None = None
+) -> Backend:
     """Find the backend called `name`, or the fastest one there is for the device.
 
+    What it makes of weights, and keeps, lies beside them if their folder `weights` can be written.
     Raises `DeviceUnavailableError`, `BackendUnavailableError` or `PrecisionUnavailableError`: what is not here, or does
     not go together; the message says what does.
     """
@@ -28,16 +32,16 @@ def choose_backend(name: str = "auto", *, device: str = "auto", precision: Preci
         raise PrecisionUnavailableError(
             f"VFQ_PRECISION={precision} needs a CUDA device, and this worker computes on a CPU: take fp32 or bf16."
         )
-    return _on_cpu(name, precision)
+    return _on_cpu(name, precision, weights)
 
 
-def _on_cpu(name: str, precision: Precision) -> Backend:
+def _on_cpu(name: str, precision: Precision, weights: Path | None) -> Backend:
     if name == "auto":
         name = _fastest_here(precision)
     if name == "openvino":
         from worker.backends.openvino.backend import OpenVINOBackend
 
-        return OpenVINOBackend(precision=precision)
+        return OpenVINOBackend(precision=precision, beside=weights)
     if name == "numba":
         if not _installed("numba", "scipy", "threadpoolctl"):
             raise BackendUnavailableError(

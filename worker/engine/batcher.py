@@ -134,7 +134,8 @@ class Batcher:
                 self._run(batch)
             except _DeviceLost as error:
                 # The thread ends with its batch unanswered, and the process with it: its jobs are not to fail of this.
-                log.error("the device is lost", reason=str(error.__cause__).partition("\n")[0])
+                log.error("the device is lost and computes nothing more", reason=type(error.__cause__).__name__)
+                log.debug("what was said of the lost device", exc_info=error.__cause__)
                 return
             finally:
                 del self._busy[index]

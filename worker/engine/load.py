@@ -16,7 +16,8 @@ from worker.engine.engine import Engine
 from worker.engine.usual import usual_items
 from worker.models.hub import WeightsSource
 from worker.models.interface import Backend, Vocoder
-from worker.models.registry import load_restorer, load_vocoder
+from worker.models.plain import PlainBackend
+from worker.models.registry import WEIGHT_FREE, load_restorer, load_vocoder
 from worker.weights import weights_source
 
 log = structlog.get_logger()
@@ -34,9 +35,13 @@ def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    backend = choose_backend(settings.backend, device=settings.device, precision=settings.precision)
-    threads = model_threads(settings, backend)
     weights = weights_source(settings)
+    backend = choose_backend(
+        settings.backend, device=settings.device, precision=settings.precision, weights=weights.folder
+    )
+    if not _has_networks(settings, stages):
+        backend = PlainBackend(backend.device)
+    threads = model_threads(settings, backend)
     engine = Engine(
         restorer=load_restorer(settings.restorer, weights=weights, backend=backend) if "restore" in stages else None,
         vocoder=_vocoder(settings, weights, backend) if "vocode" in stages else None,
@@ -66,6 +71,12 @@ def model_threads(settings: Settings, backend: Backend) -> int:
             "leave it out, or run more workers instead"
         )
     return settings.model_threads or (2 if backend.device.type == "cuda" else 1)
+
+
+def _has_networks(settings: Settings, stages: Collection[str]) -> bool:
+    """Whether there is anything for a backend to run; models without weights are PyTorch's own."""
+    models = {"restore": settings.restorer, "vocode": settings.vocoder}
+    return any(models[stage] not in WEIGHT_FREE for stage in models if stage in stages)
 
 
 def _warm_up(engine: Engine, backend: CudaBackend, settings: Settings, stages: Collection[str]) -> None:

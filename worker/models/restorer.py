@@ -1,7 +1,8 @@
 """VoiceFixer's analysis module: degraded samples → clean mel (arXiv:2109.13731)."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from worker.models.plain import PlainBackend
 from worker.models.validate import check_audio, check_conditions, check_padded, check_sample_rate
 
 Tensors = Mapping[str, Tensor]
+Opened = Callable[[], AbstractContextManager[Tensors]]
+"""Gives tensors to copy; raises at the end if they may not be what they were."""
 _PREFIX = "generator."
 
 
@@ -31,7 +34,7 @@ class VoiceFixerRestorer:
         front_end: MelFrontEnd,
         tensors: Tensors,
         *,
-        originals: Callable[[], Tensors] | None = None,
+        originals: Opened | None = None,
         backend: Backend | None = None,
         hashes: Hashes = dict,
     ) -> None:
@@ -45,7 +48,7 @@ class VoiceFixerRestorer:
         network = folded(tensors, self.backend.device)
         self.weights = dict(hashes())
         self.runner = self.backend.run_restorer(network, self.weights)
-        self._originals = originals or (lambda: tensors)
+        self._originals = originals or (lambda: nullcontext(tensors))
         self._drawn: tuple[RestorerNetwork, torch.Generator] | None = None
 
     @classmethod
@@ -53,7 +56,7 @@ class VoiceFixerRestorer:
         cls,
         tensors: Tensors,
         *,
-        again: Callable[[], Tensors] | None = None,
+        again: Opened | None = None,
         backend: Backend | None = None,
         hashes: Hashes = dict,
     ) -> "VoiceFixerRestorer":
@@ -66,7 +69,7 @@ class VoiceFixerRestorer:
             imag=tensors["f_helper.stft.conv_imag.weight"],
             triangles=tensors["mel.fb"],
         )
-        originals = None if again is None else lambda: _own(again())
+        originals = None if again is None else partial(_own_of, again)
         return cls(front_end, _own(tensors), originals=originals, backend=backend, hashes=hashes)
 
     @cached_property
@@ -75,7 +78,9 @@ class VoiceFixerRestorer:
 
         Raises `CheckpointChangedError`: its file was written into since the model was loaded.
         """
-        return with_tensors(blank_network(), copy_tensors(self._originals(), self.device))
+        with self._originals() as tensors:
+            copied = copy_tensors(tensors, self.device)
+        return with_tensors(blank_network(), copied)
 
     @property
     def device(self) -> torch.device:
@@ -133,3 +138,9 @@ class VoiceFixerRestorer:
 def _own(tensors: Tensors) -> dict[str, Tensor]:
     """What belongs to the network, under its own names."""
     return {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items() if key.startswith(_PREFIX)}
+
+
+@contextmanager
+def _own_of(opened: Opened) -> Iterator[Tensors]:
+    with opened() as tensors:
+        yield _own(tensors)

@@ -3,7 +3,8 @@
 import logging
 import weakref
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -31,9 +32,14 @@ class WeightsFile:
             raise _unreadable(path, error) from None
         weakref.finalize(self, self._file.close)
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The tensors of `table`."""
-        return {key: value for key, value in self.table().items() if isinstance(value, torch.Tensor)}
+    @contextmanager
+    def tensors(self) -> Iterator[dict[str, torch.Tensor]]:
+        """The tensors of `table`, to be copied within: only at its end is it known that they were the file's.
+
+        Raises what `table` raises, and at the end `CheckpointChangedError` where the file was written into meanwhile.
+        """
+        yield {key: value for key, value in self.table().items() if isinstance(value, torch.Tensor)}
+        self.check_unchanged()
 
     def table(self) -> dict[str, object]:
         """The innermost table of the file, its tensors mapped: only what is used is read.

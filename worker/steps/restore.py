@@ -10,6 +10,7 @@ from worker.arrays import Floats, get_array, put_array
 from worker.chunks import Window, sample_range
 from worker.engine import RestoreItem
 from worker.lost import left_by
+from worker.mels import readers_of
 from worker.models.constants import N_BINS
 from worker.models.errors import ModelError
 from worker.models.interface import RestoreCondition
@@ -50,12 +51,16 @@ def _index(task: Task) -> int:
 
 
 def _hand_over(task: Task, plan: Plan, window: Window, mel: Floats) -> None:
-    """Keep the mel for the vocoder of this process, and write it for those of others."""
+    """Keep the mel for the vocoder of this process, and write it for those of others or where there is no room."""
     key = chunk_key(task.job_id, "restore", window.index, task.claim.attempt)
-    stays = "vocode" in plan.stages and task.ctx.mels is not None and task.ctx.mels.keep(key, mel)
+    near = task.ctx.mels if "vocode" in plan.stages else None
     # What had to be made again was missed by someone: now it is written in any case.
-    if not stays or task.claim.attempt > 1:
-        put_array(task.ctx.store, task.own(key), mel)
+    again = task.claim.attempt > 1
+    if near and not again and near.hold(key, mel, job_id=task.job_id, readers=readers_of(plan, window)):
+        return
+    put_array(task.ctx.store, task.own(key), mel)
+    if near:
+        near.keep(key, mel)
 
 
 def _noise_profile(task: Task, plan: Plan) -> Floats | None:

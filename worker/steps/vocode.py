@@ -24,7 +24,8 @@ def vocode(task: Task) -> list[Piece] | None:
     assert engine is not None
     first, last = vocoder_view(window, plan.frames, plan.geometry)
     start, stop = output_span(window, plan.frames, plan.extended_samples)
-    attempts = _attempts(task, windows_of(plan, first, last))
+    pieces = windows_of(plan, first, last)
+    attempts = _attempts(task, pieces)
     span = MelSpan(
         first_frame=first, total_frames=plan.frames, total_samples=plan.extended_samples, start=start, stop=stop
     )
@@ -33,7 +34,11 @@ def vocode(task: Task) -> list[Piece] | None:
         audio = engine.vocode([VocodeItem(channel, span) for channel in mel])
     key = chunk_key(task.job_id, "vocode", window.index, task.claim.attempt)
     put_array(task.ctx.store, task.own(key), audio[0][:, None] if len(audio) == 1 else np.stack(audio, axis=1))
-    return task.ctx.records.complete(task.job_id, task.claim, model=engine.model_label("vocode"))
+    handed = task.ctx.records.complete(task.job_id, task.claim, model=engine.model_label("vocode"))
+    if task.ctx.mels:
+        read = [chunk_key(task.job_id, "restore", piece.index, attempts[piece.index]) for piece in pieces]
+        task.ctx.mels.done(read, window.index)
+    return handed
 
 
 def _attempts(task: Task, windows: list[Window]) -> Mapping[int, int]:

@@ -13,6 +13,7 @@ from torch import nn
 if find_spec("openvino") is None:
     pytest.skip("openvino is not installed", allow_module_level=True)
 
+from worker.backends.choose import choose_backend
 from worker.backends.openvino import backend as backend_module
 from worker.backends.openvino import convert, library, vocoder
 from worker.backends.openvino.backend import OpenVINOBackend
@@ -164,6 +165,18 @@ def test_a_restart_finds_what_was_converted_and_other_weights_do_not(vocoders, s
     monkeypatch.setattr(convert, "VERSION", convert.VERSION + 1)
     with pytest.raises(Converted):
         load_vocoder("VoiceFixerVocoder", weights=source, backend=OpenVINOBackend(cache_dir=cache_dir))
+
+
+def test_what_is_converted_is_kept_beside_the_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    x = library.ov.opset13.parameter([-1, 1], np.float32)
+    monkeypatch.setattr(backend_module, "_converted", lambda parts: {"one": library.ov.Model([x], [x])})
+    (tmp_path / "weights").mkdir()
+    for folder, kept in ((tmp_path / "weights", tmp_path / "weights"), (None, tmp_path / "cache")):
+        backend = choose_backend("openvino", device="cpu", weights=folder)
+        assert list(backend._models("restorer", {"vf.ckpt": str(folder)}, list)) == ["one"]
+        assert list(kept.rglob("one.xml"))
+    assert len(list(tmp_path.rglob("one.xml"))) == 2
 
 
 def test_a_precision_that_the_cpu_has_not_is_refused(monkeypatch):

@@ -1,6 +1,8 @@
+import hashlib
+import json
 import logging
 import multiprocessing
-import os
+import pwd
 from importlib.util import find_spec
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 if find_spec("openvino") is None:
     pytest.skip("openvino is not installed", allow_module_level=True)
 
-from worker.backends.openvino.cache import ModelCache, cache_folder
+from worker.backends.openvino.cache import ModelCache, cache_folders
 from worker.backends.openvino.library import ov
 
 RECIPE = {"weights": {"vf.ckpt": "abc"}, "conversion": 1}
@@ -67,7 +69,26 @@ def test_weights_are_kept_in_full_precision(tmp_path):
     assert answer(third["one"]) == np.float32(1 / 3)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing", "no list", "a list of nonsense"])
+def unreadable(entry):
+    """Give the entry a model that the library cannot read, under its true sha256."""
+    (entry / "two.xml").write_text("<net")
+    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in entry.iterdir()}
+    (entry / "files.json").write_text(json.dumps({name: one for name, one in sums.items() if name != "files.json"}))
+
+
+def shortened(listed):
+    """Take a model out of the list."""
+    kept = json.loads(listed.read_text())
+    listed.write_text(json.dumps({name: one for name, one in kept.items() if not name.startswith("two")}))
+
+
+DAMAGE = [
+    "truncated", "flipped", "missing", "no list", "an empty list", "a list of nothing", "a list of nonsense",
+    "a list of some", "a list without end", "a list that is a folder", "an empty folder", "unreadable",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_what_is_damaged_is_made_anew(tmp_path, kitchen, damage, caplog):
     cache = ModelCache(tmp_path)
     cache.fetch("restorer", RECIPE, kitchen)
@@ -78,6 +99,13 @@ def test_what_is_damaged_is_made_anew(tmp_path, kitchen, damage, caplog):
         "flipped": lambda: weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1])),
         "missing": weights.unlink,
         "no list": listed.unlink,
+        "an empty list": lambda: listed.write_bytes(b""),
+        "a list of nothing": lambda: listed.write_text("{}"),
+        "a list of some": lambda: shortened(listed),
+        "a list without end": lambda: listed.write_text("[" * 100_000),
+        "a list that is a folder": lambda: (listed.unlink(), listed.mkdir()),
+        "an empty folder": lambda: [path.unlink() for path in entry_of(tmp_path).iterdir()],
+        "unreadable": lambda: unreadable(entry_of(tmp_path)),
         "a list of nonsense": lambda: listed.write_text("[1]"),
     }[damage]()
     with caplog.at_level(logging.WARNING):
@@ -117,16 +145,59 @@ def test_of_two_processes_that_start_together_one_makes_the_models(tmp_path):
     assert sorted(told) == [(0, 6.0), (1, 6.0)]
 
 
-def test_where_nothing_can_be_written_models_are_made_each_time(tmp_path, kitchen, caplog):
-    (tmp_path / "file").write_text("in the way of the folder")
-    models = ModelCache(tmp_path / "file").fetch("restorer", RECIPE, kitchen)
-    assert answer(models["one"]) == 2.0
-    assert "cannot be kept" in caplog.text
+@pytest.mark.parametrize("name", ["file", "n" * 300])
+def test_where_nothing_can_be_written_models_are_made_each_time(tmp_path, kitchen, caplog, name):
+    """A file in the way of the folder, and a name that no file system takes."""
+    (tmp_path / "file").touch()
+    for _ in range(2):
+        models = ModelCache(tmp_path / name).fetch("restorer", RECIPE, kitchen)
+        assert answer(models["one"]) == 2.0
+    assert kitchen.made == 2
+    assert caplog.text.count("cannot be kept") == 2
 
 
-def test_the_cache_lies_beside_weights_that_can_be_written_else_in_the_user_s(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    assert cache_folder(tmp_path) == tmp_path / "openvino"
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert cache_folder(tmp_path) == tmp_path / "home" / "voicefixer-queue" / "openvino"
-    assert cache_folder() == tmp_path / "home" / "voicefixer-queue" / "openvino"
+def test_where_the_disk_is_full_models_are_made_once_a_start(tmp_path, kitchen, caplog, monkeypatch):
+    def full(*args, **kwargs):
+        raise RuntimeError("Can't open bin file.")
+
+    monkeypatch.setattr(ov, "save_model", full)
+    models = ModelCache(tmp_path).fetch("restorer", RECIPE, kitchen)
+    assert answer(models["two"]) == 6.0
+    assert kitchen.made == 1
+    assert "the disk may be full" in caplog.text
+
+
+def test_the_first_folder_that_can_be_written_keeps_models_and_each_that_has_them_gives_them(tmp_path, kitchen, caplog):
+    blocked, second, third = (tmp_path / name for name in ("blocked", "second", "third"))
+    blocked.touch()
+    for folders in ([blocked, second, third], [blocked, second], [blocked, third, second]):
+        assert answer(ModelCache(*folders).fetch("restorer", RECIPE, kitchen)["two"]) == 6.0
+    assert kitchen.made == 1
+    assert not third.exists()
+    assert caplog.text == ""
+
+
+def test_models_are_kept_beside_the_weights_or_else_in_the_user_s_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    users = tmp_path / "cache" / "voicefixer-queue" / "openvino"
+    assert cache_folders(tmp_path) == [tmp_path / "openvino", users]
+    assert cache_folders(tmp_path / "not there") == [users]
+    assert cache_folders() == [users]
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folders() == [tmp_path / ".cache" / "voicefixer-queue" / "openvino"]
+
+
+def test_a_user_without_a_home_has_no_cache_and_is_told(tmp_path, kitchen, caplog, monkeypatch):
+    """As in a container that runs under a number that its /etc/passwd does not know."""
+
+    def unknown(number):
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert cache_folders() == []
+    assert cache_folders(tmp_path) == [tmp_path / "openvino"]
+    assert answer(ModelCache(*cache_folders()).fetch("restorer", RECIPE, kitchen)["one"]) == 2.0
+    assert "XDG_CACHE_HOME" in caplog.text

@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import pytest
@@ -9,6 +10,7 @@ from worker.models.checkpoints import read_checkpoint
 from worker.models.constants import HOP, WINDOW, frame_count
 from worker.models.errors import CheckpointChangedError, InputError
 from worker.models.files import RESTORER_FILE
+from worker.models.folding import copy_tensors
 from worker.models.frontend import centre_pad
 from worker.models.hub import WeightsSource
 from worker.models.interface import RestoreCondition
@@ -106,6 +108,28 @@ def test_mode_2_refuses_weights_that_were_written_into_since(restorer, random_we
     assert torch.equal(loaded.forward(audio), restorer.forward(audio))
     with pytest.raises(CheckpointChangedError, match="Restart the worker"):
         loaded.forward(audio, mode=2)
+
+
+def test_mode_2_refuses_weights_that_are_written_into_while_they_are_copied(
+    random_weights, audio, tmp_path, monkeypatch
+):
+    path = tmp_path / RESTORER_FILE
+    shutil.copy(random_weights / RESTORER_FILE, path)
+    loaded = load_restorer(
+        "VoiceFixerRestorer", weights=WeightsSource(folder=tmp_path, repositories=(), allow_other=True)
+    )
+
+    def interrupted(tensors, device):
+        copied = copy_tensors(tensors, device)
+        with path.open("r+b") as file:
+            file.write(b"P")
+        os.utime(path, ns=(1, 1))  # a clock may be too coarse to tell two writes of one test
+        return copied
+
+    monkeypatch.setattr("worker.models.restorer.copy_tensors", interrupted)
+    for _ in range(2):
+        with pytest.raises(CheckpointChangedError, match="Restart the worker"):
+            loaded.forward(audio, mode=2)
 
 
 def test_mode_2_shares_the_loaded_tensors(restorer, audio):

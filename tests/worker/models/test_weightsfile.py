@@ -42,19 +42,26 @@ def open_files():
 def test_a_file_that_lost_its_name_still_gives_its_own_tensors(path, change):
     file, content = WeightsFile(path), path.read_bytes()
     change(path)
-    assert torch.equal(file.tensors()["a"], torch.arange(5000))
+    with file.tensors() as tensors:
+        assert torch.equal(tensors["a"], torch.arange(5000))
     assert file.digests().md5 == hashlib.md5(content).hexdigest()
 
 
 @pytest.mark.parametrize("change", [cut, overwrite])
 def test_a_file_that_was_written_into_is_not_used_again(path, change):
     file = WeightsFile(path)
-    file.tensors()
+    with file.tensors():
+        pass
     change(path)
-    with pytest.raises(CheckpointChangedError):
-        file.tensors()
+    with pytest.raises(CheckpointChangedError), file.tensors():
+        pass
     with pytest.raises(CheckpointChangedError, match="Restart the worker"):
         file.check_unchanged()
+
+
+def test_tensors_of_a_file_that_is_written_into_meanwhile_do_not_pass(path):
+    with pytest.raises(CheckpointChangedError), WeightsFile(path).tensors():
+        overwrite(path)
 
 
 def test_digests_are_of_what_was_opened_and_not_of_what_it_became(path):
@@ -74,7 +81,8 @@ def test_the_digests_of_a_file_are_those_of_its_new_content_when_it_is_opened_ag
 
 def test_only_tensors_are_given_as_tensors(path):
     file = WeightsFile(path)
-    assert set(file.tensors()) == {"a"}
+    with file.tensors() as tensors:
+        assert set(tensors) == {"a"}
     assert set(file.table()) == {"a", "note"}
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from worker.backends.openvino import convert
-from worker.backends.openvino.cache import ModelCache, Models, cache_folder
+from worker.backends.openvino.cache import ModelCache, Models, cache_folders
 from worker.backends.openvino.library import VERSION, check_precision, configuration, core
 from worker.backends.openvino.parts import Part, restorer_parts, vocoder_parts
 from worker.backends.openvino.restorer import OpenVINORestorer
@@ -32,18 +32,23 @@ class OpenVINOBackend:
     name = "openvino"
 
     def __init__(
-        self, *, precision: Precision = "fp32", threads: int | None = None, cache_dir: Path | None = None
+        self,
+        *,
+        precision: Precision = "fp32",
+        threads: int | None = None,
+        cache_dir: Path | None = None,
+        beside: Path | None = None,
     ) -> None:
         """Compute on `threads` (default: as many as torch), and keep converted networks in `cache_dir`.
 
-        See `cache.cache_folder` for the default and for a folder beside the weights.
+        By default they are kept `beside` the weights, in their folder, or in the user's cache: `cache.cache_folders`.
         Raises `PrecisionUnavailableError`: not on this CPU.
         """
         check_precision(precision)
         self.precision: Precision = precision
         self.device = torch.device("cpu")
         self._configuration = configuration(precision, threads or torch.get_num_threads())
-        self._cache = ModelCache(cache_dir or cache_folder())
+        self._cache = ModelCache(*([cache_dir] if cache_dir else cache_folders(beside)))
 
     def run_restorer(self, network: RestorerNetwork, weights: Mapping[str, str]) -> RestorerRunner:
         """Convert, or find converted, and compile; the network's tensors are not kept."""

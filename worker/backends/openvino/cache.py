@@ -21,19 +21,26 @@ Models = dict[str, ov.Model]
 Make = Callable[[], Models]
 
 
-def cache_folder(beside: Path | None = None) -> Path:
-    """Where converted networks are kept: beside the weights where that can be written, else in the user's cache."""
-    if beside is not None and os.access(beside, os.W_OK):
-        return beside / "openvino"
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "voicefixer-queue" / "openvino"
+def cache_folders(beside: Path | None = None) -> list[Path]:
+    """Where converted networks may be kept: beside the weights, where a folder of theirs is named, or the user's cache.
+
+    The hub's cache is not ours to write into, so weights that lie there have none beside them.
+    """
+    folders = [beside / "openvino"] if beside is not None and os.access(beside, os.F_OK) else []
+    cache = os.environ.get("XDG_CACHE_HOME")
+    try:
+        home = Path(cache) if cache else Path.home() / ".cache"
+    except RuntimeError:  # neither HOME nor an entry in /etc/passwd
+        return folders
+    return [*folders, home / "voicefixer-queue" / "openvino"]
 
 
 class ModelCache:
-    """A folder of entries, each a folder of models. Its files are mapped, not read: processes share their memory."""
+    """Folders of entries, each a folder of models. Its files are mapped, not read: processes share their memory."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, *folders: Path) -> None:
+        """Read from all of them, and keep in the first that can be written."""
+        self.folders = folders
 
     def fetch(self, name: str, recipe: Mapping[str, object], make: Make) -> Models:
         """Read the models that were made after this recipe, or make and keep them.
@@ -41,18 +48,25 @@ class ModelCache:
         What is damaged is made anew. Of processes that need the same entry one makes it, the others wait. Where
         nothing can be written, the models are made each time, with a warning.
         """
-        entry = self.folder / f"{name}-{_key(recipe)}"
-        if _is_sound(entry):
-            return _read(entry)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with _locked(entry.with_suffix(".lock")):
-                if not _is_sound(entry):
-                    _write(entry, make)
-                return _read(entry)
-        except OSError as error:
-            log.warning("Converted networks cannot be kept in %s (%s): each start converts.", entry, error.strerror)
-            return make()
+        entries = [folder / f"{name}-{_key(recipe)}" for folder in self.folders]
+        for entry in entries:
+            if kept := _kept(entry):
+                return kept
+        models: Models = {}
+        reasons = [] if entries else ["set XDG_CACHE_HOME or HOME to a folder"]
+        for entry in entries:
+            try:
+                entry.parent.mkdir(parents=True, exist_ok=True)
+                with _locked(entry.with_suffix(".lock")):
+                    if kept := _kept(entry):
+                        return kept
+                    models = models or make()
+                    _write(entry, models)
+                    return _read(entry)
+            except OSError as error:
+                reasons.append(f"{entry.parent}: {error.strerror or type(error).__name__}")
+        log.warning("Converted networks cannot be kept (%s): each start converts.", "; ".join(reasons))
+        return models or make()
 
 
 def _key(recipe: Mapping[str, object]) -> str:
@@ -66,24 +80,29 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _is_sound(entry: Path) -> bool:
+def _kept(entry: Path) -> Models:
+    """What lies there if it is whole; nothing otherwise."""
     try:
-        listed = json.loads((entry / LIST).read_bytes())
-        sound: bool = listed == {file: _sha256(entry / file) for file in listed}
-    except (OSError, ValueError, TypeError):
-        sound = False
-    if not sound and entry.exists():
-        log.warning("The converted networks in %s are damaged: they are made anew.", entry)
-    return sound
+        files = sorted(path.name for path in entry.iterdir())
+    except OSError:  # nothing is there, or nothing that we may see
+        return {}
+    try:
+        # Recomputed from what lies there, so that a list that lacks some of it is no sound one.
+        if json.loads((entry / LIST).read_bytes()) == {file: _sha256(entry / file) for file in files if file != LIST}:
+            return _read(entry)
+    except (OSError, ValueError, RecursionError) as error:
+        log.debug("%s is damaged", entry, exc_info=error)
+    log.warning("The converted networks in %s are damaged: they are made anew.", entry)
+    return {}
 
 
-def _write(entry: Path, make: Make) -> None:
+def _write(entry: Path, models: Models) -> None:
     # Under the lock, so what another process left half-written is nobody's.
     unfinished = entry.with_suffix(".part")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        for name, model in make().items():
+        for name, model in models.items():
             _save(model, unfinished / f"{name}.xml")
         listed = {path.name: _sha256(path) for path in sorted(unfinished.iterdir())}
         (unfinished / LIST).write_text(json.dumps(listed))
@@ -108,4 +127,8 @@ def _sha256(path: Path) -> str:
 
 
 def _read(entry: Path) -> Models:
-    return {path.stem: core().read_model(path) for path in sorted(entry.glob("*.xml"))}
+    try:
+        return {path.stem: core().read_model(path) for path in sorted(entry.glob("*.xml"))}
+    except RuntimeError as error:  # the library's only one
+        log.debug("openvino could not read %s", entry, exc_info=error)
+        raise OSError(None, "the library cannot read what it wrote") from None
