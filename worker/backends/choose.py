@@ -43,10 +43,8 @@ def _on_cpu(name: str, precision: Precision, weights: Path | None) -> Backend:
 
         return OpenVINOBackend(precision=precision, beside=weights)
     if name == "numba":
-        if not _installed("numba", "scipy", "threadpoolctl"):
-            raise BackendUnavailableError(
-                "VFQ_BACKEND=numba needs the packages numba, scipy and threadpoolctl: install them, or take auto."
-            )
+        if not _installed("numba"):
+            raise BackendUnavailableError("VFQ_BACKEND=numba needs the package numba: install it, or take auto.")
         from worker.backends.numba.backend import NumbaBackend
 
         return NumbaBackend(precision=precision)
@@ -58,7 +56,7 @@ def _on_cpu(name: str, precision: Precision, weights: Path | None) -> Backend:
 
 
 def _fastest_here(precision: Precision) -> str:
-    if precision == "fp32" and _installed("numba", "scipy", "threadpoolctl"):
+    if precision == "fp32" and _installed("numba"):
         return "numba"
     return "openvino" if precision != "fp32" or _installed("openvino") else "torch"
 

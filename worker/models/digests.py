@@ -2,15 +2,19 @@
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from worker.models.hub import WeightsSource, locate
+from worker.models.usercache import user_cache
 
-_BLOCK = 16 << 20
+_MD5_BYTES = 16
+_BLOCK = 64 << 20
 """Bytes read at once. A thread waits for the interpreter after each, and while torch is imported that is long."""
 
 
@@ -33,7 +37,7 @@ class State(NamedTuple):
 
 # One thread: it has a core to itself while Python imports on another, and does not crowd out who prepares tensors.
 _pool = ThreadPoolExecutor(1, "digest")
-_hashes: dict[State, tuple[Future[str], Future[str]]] = {}
+_hashes: dict[State, Future[Digests]] = {}
 
 
 def state_of(descriptor: int) -> State:
@@ -45,15 +49,14 @@ def state_of(descriptor: int) -> State:
 def start_hashing(descriptor: int, state: State) -> None:
     """Hash an open file in the background, unless this state of it was hashed before."""
     if state not in _hashes:
-        md5, sha256 = (_pool.submit(_hash, os.dup(descriptor), name) for name in ("md5", "sha256"))
-        _hashes[state] = md5, sha256
+        _hashes[state] = _pool.submit(_hash, os.dup(descriptor))
 
 
 def digests_of(descriptor: int, state: State) -> Digests:
     """Wait for the digests of an open file. Raises `OSError`."""
     start_hashing(descriptor, state)
     try:
-        return Digests(*(future.result() for future in _hashes[state]))
+        return _hashes[state].result()
     except OSError:
         _hashes.pop(state, None)  # what failed once may be tried again
         raise
@@ -67,15 +70,41 @@ def hash_ahead(source: WeightsSource, files: Collection[str]) -> None:
                 start_hashing(opened.fileno(), state_of(opened.fileno()))
 
 
-def _hash(descriptor: int, name: str) -> str:
+def _hash(descriptor: int) -> Digests:
+    try:
+        sha256 = _digest(descriptor, "sha256")
+        return Digests(_known_md5(sha256) or _keep_md5(sha256, _digest(descriptor, "md5")), sha256)
+    finally:
+        os.close(descriptor)
+
+
+def _known_md5(sha256: str) -> str | None:
+    """The md5 of what has this sha256, if it was worked out before; that takes twice the time of the sha256."""
+    folder = user_cache()
+    with suppress(OSError, ValueError):
+        found = (folder / "md5" / sha256).read_text() if folder else ""
+        return found if len(bytes.fromhex(found)) == _MD5_BYTES else None
+    return None
+
+
+def _keep_md5(sha256: str, md5: str) -> str:
+    """Remember it, where that is possible."""
+    folder = user_cache()
+    with suppress(OSError):
+        if folder:
+            (folder / "md5").mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=folder / "md5", delete=False) as file:
+                file.write(md5)
+            Path(file.name).replace(folder / "md5" / sha256)
+    return md5
+
+
+def _digest(descriptor: int, name: str) -> str:
     digest = hashlib.new(name, usedforsecurity=False)
     # Read, not mapped: mapped pages would count as this process's memory. And into one buffer: new ones would keep
     # changing the process's memory map, for which whoever prepares tensors meanwhile would wait.
     block, at = memoryview(bytearray(_BLOCK)), 0
-    try:
-        while read := os.preadv(descriptor, [block], at):
-            digest.update(block[:read])
-            at += read
-    finally:
-        os.close(descriptor)
+    while read := os.preadv(descriptor, [block], at):
+        digest.update(block[:read])
+        at += read
     return digest.hexdigest()

@@ -117,10 +117,14 @@ class Backend(Protocol):
     precision: Precision
     device: torch.device
 
-    def run_restorer(self, network: RestorerNetwork, weights: Mapping[str, str]) -> RestorerRunner:
-        """Prepare a folded network; `weights` are the hashes of the files that it came from."""
+    def run_restorer(self, network: RestorerNetwork, hashes: Hashes) -> RestorerRunner:
+        """Prepare a network as it was trained.
+
+        Its tensors may lie in a mapped file: none of them is kept. `hashes` are those of the files that it came from,
+        which may take their time to be known.
+        """
         ...
 
-    def run_vocoder(self, network: TFGAN, weights: Mapping[str, str]) -> VocoderRunner:
-        """Prepare a folded network; `weights` are the hashes of the files that it came from."""
+    def run_vocoder(self, network: TFGAN, hashes: Hashes) -> VocoderRunner:
+        """Prepare a network whose weight norms are folded; `hashes` are those of the files that it came from."""
         ...

@@ -40,9 +40,14 @@ def blank_network() -> RestorerNetwork:
         return RestorerNetwork()
 
 
-def folded(tensors: Mapping[str, Tensor], device: torch.device) -> RestorerNetwork:
-    """The network of these tensors on the device, in fewer steps; it holds none of them when it is done."""
-    network = with_tensors(blank_network(), tensors)
+def trained(tensors: Mapping[str, Tensor]) -> RestorerNetwork:
+    """The network of these very tensors."""
+    return with_tensors(blank_network(), tensors)
+
+
+def folded(network: RestorerNetwork, device: torch.device) -> RestorerNetwork:
+    """Bring a network, as it was trained, to the device and to fewer steps; it keeps none of the tensors it had."""
+    foreign = network.state_dict()
     fold_denoiser(network.denoiser)
     fold_unet(network.unet)
-    return own_tensors(network, device, foreign=tensors)
+    return own_tensors(network, device, foreign=foreign)

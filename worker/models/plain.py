@@ -1,11 +1,9 @@
 """The networks as PyTorch runs them, in fp32: the reference that every backend is held to."""
 
-from collections.abc import Mapping
-
 import torch
 
-from worker.models.interface import Precision, RestorerRunner, VocoderRunner
-from worker.models.networks import RestorerNetwork
+from worker.models.interface import Hashes, Precision, RestorerRunner, VocoderRunner
+from worker.models.networks import RestorerNetwork, folded
 from worker.models.tfgan import TFGAN
 
 
@@ -18,10 +16,10 @@ class PlainBackend:
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
 
-    def run_restorer(self, network: RestorerNetwork, weights: Mapping[str, str]) -> RestorerRunner:  # noqa: ARG002
-        """Give the network itself."""
-        return network
+    def run_restorer(self, network: RestorerNetwork, hashes: Hashes) -> RestorerRunner:  # noqa: ARG002
+        """Fold the network."""
+        return folded(network, self.device)
 
-    def run_vocoder(self, network: TFGAN, weights: Mapping[str, str]) -> VocoderRunner:  # noqa: ARG002
+    def run_vocoder(self, network: TFGAN, hashes: Hashes) -> VocoderRunner:  # noqa: ARG002
         """Give the network itself."""
         return network

@@ -14,7 +14,7 @@ from worker.models.folding import copy_tensors, with_tensors
 from worker.models.frontend import MelFrontEnd, build_front_end, centre_pad
 from worker.models.interface import Backend, Hashes, RestoreCondition
 from worker.models.mode2 import in_training_manner
-from worker.models.networks import RestorerNetwork, blank_network, folded
+from worker.models.networks import RestorerNetwork, blank_network, trained
 from worker.models.plain import PlainBackend
 from worker.models.validate import check_audio, check_conditions, check_padded, check_sample_rate
 
@@ -45,9 +45,8 @@ class VoiceFixerRestorer:
         """
         self.backend = backend or PlainBackend()
         self.front_end = front_end.to(self.backend.device).eval()
-        network = folded(tensors, self.backend.device)
+        self.runner = self.backend.run_restorer(trained(tensors), hashes)
         self.weights = dict(hashes())
-        self.runner = self.backend.run_restorer(network, self.weights)
         self._originals = originals or (lambda: nullcontext(tensors))
         self._drawn: tuple[RestorerNetwork, torch.Generator] | None = None
 

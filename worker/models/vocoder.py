@@ -34,9 +34,9 @@ class VoiceFixerVocoder:
 
         `hashes` is asked now that the network is ready, and may take its time or refuse.
         """
-        self.weights = dict(hashes())
         self.backend = backend or PlainBackend(next(network.parameters()).device)
-        self.runner = self.backend.run_vocoder(network.eval(), self.weights)
+        self.runner = self.backend.run_vocoder(network.eval(), hashes)
+        self.weights = dict(hashes())
         self._bin_weights = mel_weights().to(self.device)
 
     @classmethod

@@ -8,24 +8,25 @@ from torch.nn import functional
 
 from bench.parity import snr_db
 from worker.backends.numba import compiling
-from worker.backends.numba.arena import Arena
-from worker.backends.numba.blas import keep_to_one_thread, sgemm_address
+from worker.backends.numba.arena import Arena, Shelf
 from worker.backends.numba.denoiser import Recurrence
 from worker.backends.numba.kernels import bend, units
-from worker.backends.numba.planes import convolve_into, convolve_onto, halve
-from worker.backends.numba.team import Team, cut
-from worker.backends.numba.unet import padded, space
+from worker.backends.numba.planes import halve
+from worker.backends.numba.products import CHAIN, PANEL, ROWS, multiply, pack, panels
+from worker.backends.numba.taps import TapConvolution
+from worker.backends.numba.team import Team, cut, groups_of
+from worker.backends.numba.tiles import TileConvolution
+from worker.backends.numba.unet import Spread
 from worker.backends.numba.vocoder import Mouth, Spreader, Stack
-from worker.backends.numba.winograd import transform_planes
 from worker.models.denoiser import NormedGRU
 from worker.models.tfgan import ResidualStack, Upsampler
+from worker.models.unet import Decoder
 
 SLOPE = np.float32(0.01)
 
 
 @pytest.fixture(scope="module")
 def team():
-    keep_to_one_thread()
     return Team(2)
 
 
@@ -50,7 +51,9 @@ def quiet(module):
 def test_a_stack_equals_pytorch_whatever_its_dilations_leave_of_a_length(team, length):
     stack, x = quiet(ResidualStack(64)), torch.randn(1, 64, length)
     found = rows(x)
-    Stack(stack)(found, team)
+    ours = Stack(stack, team)
+    team.finish()
+    ours(found, team)
     assert snr_db(rows(stack(x.clone())), found) > 115
 
 
@@ -69,7 +72,10 @@ def test_units_reach_every_row_once(length, dilation):
 def test_an_upsampler_equals_pytorch(team, inputs, outputs, factor, length):
     upsampler, x = quiet(Upsampler(inputs, outputs, factor)), torch.randn(1, inputs, length)
     expected = upsampler(functional.leaky_relu(x, 0.2))
-    assert snr_db(rows(expected), Spreader(upsampler)(rows(x), team)) > 115
+    ours = Spreader(upsampler, team)
+    team.finish()
+    with team.arena.frame():
+        assert snr_db(rows(expected), ours(rows(x), team)) > 115
 
 
 def test_the_last_convolution_reflects_at_its_ends(team):
@@ -78,29 +84,78 @@ def test_the_last_convolution_reflects_at_its_ends(team):
     assert snr_db(expected[0, 0], Mouth(conv)(rows(x), team)) > 115
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (4, 4), (6, 127), (13, 7)])
-def test_a_plane_s_convolutions_equal_pytorch_with_zeros_around_it(height, width):
-    weight, bias, x = torch.randn(32, 16, 3, 3) * 0.1, torch.randn(32), torch.randn(1, 16, height, width)
-    arena = Arena()
-    given, target = padded(arena, height, width, 16), padded(arena, height, width, 32)
-    target[1 : height + 1, 1 : width + 1] = 0
-    given[1 : height + 1, 1 : width + 1] = x[0].permute(1, 2, 0)
-    total = -(-height // 4) * -(-width // 4)
-    filters, gemm = transform_planes(weight), sgemm_address()
-    scratch = space(5, 16, 32)
-    convolve_into(gemm, given, filters, bias.numpy(), SLOPE, (height, width), 0, total, target, *scratch)
-    exact = torch.conv2d(x.double(), weight.double(), padding=1)
-    expected = functional.leaky_relu(exact + bias[:, None, None], 0.01)
-    inside = target[1 : height + 1, 1 : width + 1]
-    assert snr_db(expected[0].permute(1, 2, 0), inside) > 110
-    assert np.count_nonzero(target) == np.count_nonzero(inside)
+@pytest.mark.parametrize("kind", [TileConvolution, TapConvolution])
+@pytest.mark.parametrize(
+    ("inputs", "height", "width"), [(16, 1, 1), (2, 4, 4), (64, 6, 127), (48, 13, 7), (32, 300, 3)]
+)
+def test_a_plane_s_convolutions_equal_pytorch_with_zeros_around_it(team, kind, inputs, height, width):
+    weight, scale = torch.randn(64, inputs, 3, 3) * 0.1, torch.rand(64) + 0.5
+    bias, x = torch.randn(64), torch.randn(1, inputs, height, width)
+    arena = team.arena
+    convolution = kind(weight.numpy(), scale.numpy(), team)
+    team.finish()
+    with arena.frame():
+        given, target = kind.plane(arena, height, width, inputs), kind.plane(arena, height, width, 64)
+        given[1 : height + 1, 1 : width + 1] = 0
+        target[1 : height + 1, 1 : width + 1] = 0
+        given[1 : height + 1, 1 : width + 1, :inputs] = x[0].permute(1, 2, 0)
+        convolution.into(given, bias.numpy(), SLOPE, (height, width), target)
+        exact = torch.conv2d(x.double(), weight.double(), padding=1) * scale[:, None, None]
+        expected = functional.leaky_relu(exact + bias[:, None, None], 0.01)
+        inside = target[1 : height + 1, 1 : width + 1]
+        assert snr_db(expected[0].permute(1, 2, 0), inside) > 110
+        assert np.count_nonzero(target[: height + 2]) == np.count_nonzero(inside)
 
-    kept, ready = np.ones((height, width, 32), np.float32), padded(arena, height, width, 32)
-    scale, shift = np.full(32, 0.5, np.float32), np.full(32, 0.25, np.float32)
-    convolve_onto(gemm, given, filters, scale, shift, SLOPE, 0, total, kept, ready, *scratch)
-    assert snr_db(exact[0].permute(1, 2, 0) + 1, kept) > 110
-    following = functional.leaky_relu(torch.from_numpy(kept) * 0.5 + 0.25, 0.01)
-    assert snr_db(following, ready[1 : height + 1, 1 : width + 1]) > 110
+        kept, ready = np.ones((height, width, 64), np.float32), kind.plane(arena, height, width, 64)
+        half, quarter = np.full(64, 0.5, np.float32), np.full(64, 0.25, np.float32)
+        convolution.onto(given, half, quarter, SLOPE, kept, ready)
+        assert snr_db(exact[0].permute(1, 2, 0) + 1, kept) > 110
+        following = functional.leaky_relu(torch.from_numpy(kept) * 0.5 + 0.25, 0.01)
+        assert snr_db(following, ready[1 : height + 1, 1 : width + 1]) > 110
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 3), (40, 31)])
+def test_what_doubles_a_plane_equals_pytorch(team, height, width):
+    decoder, x = quiet(Decoder(64, 96)), torch.randn(1, 64, height, width)
+    ours = Spread(decoder, team)
+    team.finish()
+    expected = decoder.conv1(functional.relu(decoder.bn1(x)))[0, :, :-1].permute(1, 2, 0)
+    with team.arena.frame():
+        found = ours(np.ascontiguousarray(x[0].permute(1, 2, 0).numpy()))
+        assert found.shape == (2 * height, 2 * width + 1, 96)
+        assert snr_db(expected, found) > 115
+
+
+def product(left, right, start=None):
+    packed = np.empty((panels(right.shape[1]), len(right), PANEL), np.float32)
+    pack(right, packed, 0)
+    found = np.zeros((len(left), len(packed) * PANEL), np.float32)
+    given = np.zeros_like(found) if start is None else start
+    for panel, each in enumerate(packed):
+        column = 4 * PANEL * panel
+        multiply(
+            len(left), left.shape[1], left.ctypes.data, left.strides[0], each.ctypes.data,
+            given.ctypes.data + column, given.strides[0], found.ctypes.data + column, found.strides[0],
+        )  # fmt: skip
+    return found[:, : right.shape[1]]
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, ROWS - 1, ROWS, 3 * ROWS + 5])
+@pytest.mark.parametrize(("inner", "columns"), [(2, 1), (64, PANEL), (CHAIN + 6, PANEL + 3)])
+def test_a_product_of_matrices_adds_to_what_it_starts_with(count, inner, columns):
+    random = np.random.default_rng(0)
+    left, right = (random.normal(size=shape).astype(np.float32) for shape in ((count, inner), (inner, columns)))
+    start = random.normal(size=(count, panels(columns) * PANEL)).astype(np.float32)
+    exact = left.astype(np.float64) @ right + start[:, :columns]
+    assert snr_db(exact, product(left, right, start)) > 120
+
+
+def test_a_row_s_product_has_the_same_bytes_whichever_rows_are_beside_it():
+    random = np.random.default_rng(0)
+    left, right = (random.normal(size=shape).astype(np.float32) for shape in ((2 * ROWS + 7, 300), (300, 40)))
+    whole = product(left, right)
+    for first, last in ((0, 1), (1, 6), (5, ROWS + 5), (3, 2 * ROWS + 7)):
+        assert np.array_equal(product(left[first:last], right), whole[first:last])
 
 
 def test_halving_leaves_out_an_odd_last_column():
@@ -132,10 +187,48 @@ def test_a_team_does_every_part_once_and_on_several_threads(team):
 
 
 @pytest.mark.parametrize(("total", "most"), [(0, 5), (1, 5), (10, 5), (11, 5), (357, 512), (1000, 7)])
-def test_parts_hold_all_of_it_and_none_is_too_large(total, most):
-    parts, size = cut(total, most)
+@pytest.mark.parametrize("members", [1, 2, 3])
+def test_parts_hold_all_of_it_and_none_is_too_large(total, most, members):
+    parts, size = cut(total, most, members=members)
     assert size <= most
     assert (parts - 1) * size < max(total, 1) <= max(parts * size, 1)
+
+
+@pytest.mark.parametrize(("most", "unit"), [(12, 4), (112, 4), (42, 14)])
+def test_parts_are_whole_units_of_at_most_the_limit(most, unit):
+    for total in range(1, 400):
+        parts, size = cut(total, most, unit=unit, members=2)
+        assert size % unit == 0
+        assert size <= most
+        assert (parts - 1) * size < total <= parts * size
+
+
+@pytest.mark.parametrize(
+    ("count", "parts", "members", "expected"), [(8, 1, 2, 2), (8, 3, 2, 2), (1, 3, 2, 1), (8, 90, 2, 1)]
+)
+def test_panels_are_cut_too_where_parts_are_few(count, parts, members, expected):
+    groups = groups_of(count, parts, members)
+    assert len(groups) == expected
+    assert [panel for first, last in groups for panel in range(first, last)] == list(range(count))
+
+
+def test_what_is_prepared_is_done_when_it_is_finished_and_once(team):
+    done = []
+    for start in (0, 10):
+        team.prepare(3, lambda part, start=start: done.append(start + part))
+    assert done == []
+    team.finish()
+    team.finish()
+    assert sorted(done) == [0, 1, 2, 10, 11, 12]
+
+
+def test_a_shelf_s_arrays_are_all_different_and_begin_with_a_line():
+    shelf = Shelf()
+    arrays = [shelf.take(*shape) for shape in ((3, 5), (7,), (1 << 24, 2), (100, 100))]
+    for n, each in enumerate(arrays):
+        assert each.ctypes.data % 64 == 0
+        each[:] = n
+    assert [each.flat[0] for each in arrays] == [each.flat[-1] for each in arrays] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("bad", range(4))

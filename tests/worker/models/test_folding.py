@@ -5,7 +5,7 @@ from bench.parity import snr_db
 from worker.models.checkpoints import read_checkpoint
 from worker.models.files import RESTORER_FILE
 from worker.models.folding import fold_weight_norm
-from worker.models.networks import folded
+from worker.models.networks import folded, trained
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_folding_leaves_only_the_norms_that_precede_an_activation(restorer):
 def test_a_folded_network_holds_none_of_the_tensors_it_was_made_of(source):
     tensors = read_checkpoint(source.folder / RESTORER_FILE, RESTORER_FILE, allow_other=True).tensors
     own = {key.removeprefix("generator."): value for key, value in tensors.items() if key.startswith("generator.")}
-    network = folded(own, torch.device("cpu"))
+    network = folded(trained(own), torch.device("cpu"))
     assert torch.equal(
         network.unet.encoder_block1.conv_block1.conv2.weight, own["unet.encoder_block1.conv_block1.conv2.weight"]
     )

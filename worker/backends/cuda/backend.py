@@ -1,6 +1,6 @@
 """The backend: what runs in which precision, and what is made ready before work is taken."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -9,8 +9,8 @@ from worker.backends.cuda.graphs import CudaRecorder, Graphs
 from worker.backends.cuda.restorer import CudaRestorer
 from worker.backends.cuda.stacks import fastest_stack, plain_stack
 from worker.backends.cuda.vocoder import CudaVocoder
-from worker.models.interface import Precision
-from worker.models.networks import RestorerNetwork
+from worker.models.interface import Hashes, Precision
+from worker.models.networks import RestorerNetwork, folded
 from worker.models.tfgan import TFGAN
 
 DTYPES: dict[Precision, torch.dtype] = {
@@ -40,11 +40,11 @@ class CudaBackend:
         # By default cuDNN convolves in TF32, and fp32 is to be what it says.
         torch.backends.cudnn.allow_tf32 = precision != "fp32"
 
-    def run_restorer(self, network: RestorerNetwork, weights: Mapping[str, str]) -> CudaRestorer:  # noqa: ARG002
-        """Take over a folded network."""
-        return CudaRestorer(network, dtype=DTYPES[self.precision], graphs=self._new_graphs())
+    def run_restorer(self, network: RestorerNetwork, hashes: Hashes) -> CudaRestorer:  # noqa: ARG002
+        """Fold a network, and lay it out for the device."""
+        return CudaRestorer(folded(network, self.device), dtype=DTYPES[self.precision], graphs=self._new_graphs())
 
-    def run_vocoder(self, network: TFGAN, weights: Mapping[str, str]) -> CudaVocoder:  # noqa: ARG002
+    def run_vocoder(self, network: TFGAN, hashes: Hashes) -> CudaVocoder:  # noqa: ARG002
         """Take over a folded network."""
         dtype = DTYPES[self.precision]
         make_stack = fastest_stack(dtype, self.device) if self._may_fuse() else plain_stack(dtype)

@@ -1,1 +1,1 @@
-"""Networks on a CPU by kernels compiled on this machine: Winograd convolutions between matrix products of OpenBLAS."""
+"""Networks on a CPU by kernels that are compiled on this machine, for its vector instructions."""

@@ -1,6 +1,5 @@
 """The networks by kernels that are compiled on this machine, for its CPU."""
 
-from collections.abc import Mapping
 from functools import cached_property
 
 import torch
@@ -8,7 +7,7 @@ import torch
 from worker.backends.numba.team import Team
 from worker.models.constants import GRID, HOP, N_MELS
 from worker.models.errors import PrecisionUnavailableError
-from worker.models.interface import Precision, RestorerRunner, VocoderRunner
+from worker.models.interface import Hashes, Precision, RestorerRunner, VocoderRunner
 from worker.models.networks import RestorerNetwork
 from worker.models.tfgan import TFGAN
 
@@ -30,21 +29,23 @@ class NumbaBackend:
         self.precision: Precision = precision
         self.device = torch.device("cpu")
 
-    def run_restorer(self, network: RestorerNetwork, weights: Mapping[str, str]) -> RestorerRunner:  # noqa: ARG002
-        """Prepare the folded network, and compile what was not compiled before."""
+    def run_restorer(self, network: RestorerNetwork, hashes: Hashes) -> RestorerRunner:  # noqa: ARG002
+        """Fold and pack the network, and compile what was not compiled before."""
         from worker.backends.numba.restorer import Restorer
 
         runner = Restorer(network, self._team)
+        self._team.finish()
         mel = torch.zeros(1, 1, GRID, N_MELS)
         with torch.inference_mode():
             runner.refine(mel, runner.denoise(mel))
         return runner
 
-    def run_vocoder(self, network: TFGAN, weights: Mapping[str, str]) -> VocoderRunner:  # noqa: ARG002
-        """Prepare the folded network, and compile what was not compiled before."""
+    def run_vocoder(self, network: TFGAN, hashes: Hashes) -> VocoderRunner:  # noqa: ARG002
+        """Pack the network, and compile what was not compiled before."""
         from worker.backends.numba.vocoder import Vocoder
 
         runner = Vocoder(network, self._team)
+        self._team.finish()
         with torch.inference_mode():
             runner(torch.zeros(1, N_MELS, 8), (0, HOP))
         return runner

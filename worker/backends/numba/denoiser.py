@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,7 +11,6 @@ from worker.backends.numba.compiling import Floats, compiled
 from worker.backends.numba.team import Team
 from worker.backends.numba.vectors import ADDRESS, LANES, NUMBER, SIZE, Address, Code, Vector, emitted
 from worker.models.denoiser import NormedGRU
-
 
 WIDE = 8 * LANES
 """Gates that are summed up at once: as many sums as keep the processor busy."""

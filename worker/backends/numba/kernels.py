@@ -218,7 +218,10 @@ def convolve_plainly(
 
 @compiled()
 def transform_filters(weight: Floats, turn: Floats, first: int, last: int, filters: Floats) -> None:
-    """Panels `first` … `last` of filters `[Cout, Cin, 3]`, transformed: `turn` is G, `filters` `[panels, 6, Cin, PANEL]`."""
+    """Panels `first` … `last` of filters `[Cout, Cin, 3]`, transformed: `filters` `[panels, 6, Cin, PANEL]`.
+
+    `turn` is G.
+    """
     inputs = weight.shape[1]
     taps = np.empty((3, PANEL), np.float32)
     for panel in range(first, last):
@@ -276,6 +279,18 @@ def spread(x: Floats, weights: Floats, bias: Floats, first: int, last: int, y: F
             last - first, weights.shape[1], x.ctypes.data, SIZE * x.shape[1], weights[panel].ctypes.data,
             bias.ctypes.data + column, 0, y[first].ctypes.data + column, SIZE * wide,
         )  # fmt: skip
+
+
+@compiled()
+def pack_spread(weight: Floats, factor: int, first: int, last: int, packed: Floats) -> None:
+    """Panels `first` … `last` of what `spread` multiplies by, `[panels, 2·Cin, PANEL]`, of `[Cin, Cout, 2·factor]`."""
+    inputs, outputs, _ = weight.shape
+    for panel in range(first, last):
+        row, column = divmod(panel * PANEL, outputs)
+        for k in range(inputs):
+            for o in range(PANEL):
+                packed[panel, k, o] = weight[k, column + o, factor + row]
+                packed[panel, inputs + k, o] = weight[k, column + o, row]
 
 
 @compiled(reorder=True)

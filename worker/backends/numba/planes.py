@@ -34,7 +34,7 @@ def halve(x: Floats, first: int, last: int, y: Floats) -> None:
 
 @compiled()
 def mix(x: Floats, weights: Floats, first: int, last: int, y: Floats) -> None:
-    """Rows `first` … `last` of y += x·weights, a 1×1 convolution of planes `[T, F, C]`; `weights` packed `[Cin, Cout]`."""
+    """Rows `first` … `last` of y += x·weights, a 1×1 convolution; `weights` are packed from `[Cin, Cout]`."""
     count = (last - first) * x.shape[1]
     row = SIZE * y.shape[2]
     for panel in range(len(weights)):

@@ -4,11 +4,10 @@ Each value is summed up in the order of the inner index, whichever rows are its 
 the rows are cut into parts.
 """
 
-from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
-from worker.backends.numba.arena import aligned_copy
 from worker.backends.numba.compiling import Floats, compiled
 from worker.backends.numba.vectors import ADDRESS, LANES, NUMBER, REGISTERS, SIZE, Address, Code, emitted
 
@@ -34,20 +33,21 @@ def panels(columns: int) -> int:
     return -(-columns // PANEL)
 
 
-def pack(matrix: Floats) -> Floats:
-    """`[inner, columns]` → `[panels, inner, PANEL]`, columns that are missing filled with zeros."""
+@compiled()
+def pack(matrix: Floats, packed: Floats, at: int) -> None:
+    """`[inner, columns]`, of any strides, into `[panels, …, PANEL]` from the inner index `at` on.
+
+    Columns that are missing are filled with zeros.
+    """
     inner, columns = matrix.shape
-    whole = np.zeros((inner, panels(columns) * PANEL), np.float32)
-    whole[:, :columns] = matrix
-    return aligned_copy(whole.reshape(inner, -1, PANEL).transpose(1, 0, 2))
+    for panel in range(len(packed)):
+        for k in range(inner):
+            for o in range(PANEL):
+                column = panel * PANEL + o
+                packed[panel, at + k, o] = matrix[k, column] if column < columns else np.float32(0)
 
 
-def pack_each(matrices: Iterable[Floats]) -> Floats:
-    """Several matrices of one shape, packed → `[matrices, panels, inner, PANEL]`."""
-    return aligned_copy(np.stack([pack(matrix) for matrix in matrices]))
-
-
-def _emit(rows: int) -> object:
+def _emit(rows: int) -> Any:
     """Rows c = start + a·b: `inner` values of each row of a, times one panel; rows lie `…_row` bytes apart."""
 
     @emitted(NUMBER, ADDRESS, NUMBER, ADDRESS, ADDRESS, NUMBER, ADDRESS, NUMBER)

@@ -7,6 +7,7 @@ from worker.backends.numba.denoiser import quick_denoiser
 from worker.backends.numba.team import Team
 from worker.backends.numba.unet import QuickUNet
 from worker.models.denoiser import to_log
+from worker.models.folding import fold_denoiser, own_tensors
 from worker.models.networks import RestorerNetwork
 
 
@@ -14,7 +15,10 @@ class Restorer:
     """See `interface.RestorerRunner`."""
 
     def __init__(self, network: RestorerNetwork, team: Team) -> None:
-        self._denoiser = quick_denoiser(network.denoiser, team)
+        mapped = network.denoiser.state_dict()
+        fold_denoiser(network.denoiser)
+        denoiser = own_tensors(network.denoiser, torch.device("cpu"), foreign=mapped)
+        self._denoiser = quick_denoiser(denoiser, team)
         self._unet = QuickUNet(network.unet, team)
 
     def denoise(self, mel: Tensor) -> Tensor:

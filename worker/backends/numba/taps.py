@@ -1,18 +1,17 @@
 """3×3 convolutions over planes `[T, F, C]` tap by tap: for planes with few values and many channels.
 
-The input lies in a *padded* plane: a row of zeros before and behind it, and one column of zeros before it, which is what
-follows the last column of the row before. So every input of three neighbouring taps lies in a row, and the inputs of
-the next output begin one value later: a product of matrices, without copying any.
+The input lies in a *padded* plane: a row of zeros before and behind it, and one column of zeros before it, which is
+what follows the last column of the row before. So every input of three neighbouring taps lies in a row, and the inputs
+of the next output begin one value later: a product of matrices, without copying any.
 """
 
 from collections.abc import Callable
 
 import numpy as np
-from torch import Tensor
 
 from worker.backends.numba.arena import Arena, aligned_copy
 from worker.backends.numba.compiling import Floats, compiled
-from worker.backends.numba.products import PANEL, ROWS, multiply, pack_each
+from worker.backends.numba.products import PANEL, ROWS, multiply, panels
 from worker.backends.numba.team import Team, cut, groups_of
 from worker.backends.numba.vectors import ADDRESS, REAL, SIZE, Address, Code, emitted
 
@@ -109,13 +108,27 @@ def _convolve_onto(
                     )  # fmt: skip
 
 
+@compiled()
+def _pack_filters(weight: Floats, scale: Floats, first: int, last: int, filters: Floats) -> None:
+    """Panels `first` … `last` of filters `[Cout, Cin, 3, 3]` → `[panels, 3, 3·Cin, PANEL]`, multiplied by `scale`."""
+    inputs = weight.shape[1]
+    for panel in range(first, last):
+        for k in range(inputs):
+            for row in range(3):
+                for column in range(3):
+                    for o in range(PANEL):
+                        at = panel * PANEL + o
+                        filters[panel, row, column * inputs + k, o] = weight[at, k, row, column] * scale[at]
+
+
 class TapConvolution:
     """One convolution, shared out to a team."""
 
-    def __init__(self, weight: Tensor, team: Team) -> None:
-        """Pack filters `[Cout, Cin, 3, 3]`."""
-        lines = weight.permute(2, 3, 1, 0).flatten(1, 2).numpy()
-        self._filters = aligned_copy(pack_each(lines).swapaxes(0, 1))
+    def __init__(self, weight: Floats, scale: Floats, team: Team) -> None:
+        """Pack filters `[Cout, Cin, 3, 3]`, each output's multiplied by its scale."""
+        count = panels(len(weight))
+        self._filters = team.shelf.take(count, 3, 3 * weight.shape[1], PANEL)
+        team.prepare(count, lambda panel: _pack_filters(weight, scale, panel, panel + 1, self._filters))
         self._zero = aligned_copy(np.zeros(PANEL, np.float32))
         self._team = team
 
@@ -143,12 +156,10 @@ class TapConvolution:
         share_values(self._team, x.shape[0] * (x.shape[1] + 1), len(self._filters), work)
 
 
-def share_values(
-    team: Team, total: int, panels: int, work: Callable[[int, int, tuple[int, int], Floats], None]
-) -> None:
-    """Call `work(first, last, panels, sums)` for parts of so many values, each for all panels or for some of them."""
+def share_values(team: Team, total: int, count: int, work: Callable[[int, int, tuple[int, int], Floats], None]) -> None:
+    """Call `work(first, last, panels, sums)` for parts of so many values, each for all panels or for some."""
     parts, size = cut(total, _MOST, unit=ROWS)
-    groups = groups_of(panels, parts, team.size)
+    groups = groups_of(count, parts, team.size)
     with team.arena.frame():
         spaces = [team.arena.take(_TURN, PANEL) for _ in range(team.size)]
 

@@ -1,11 +1,12 @@
 """A few threads that share out the parts of one calculation, and the memory that they work in."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from queue import SimpleQueue
 from threading import Lock, Thread
 
-from worker.backends.numba.arena import Arena
+from worker.backends.numba.arena import Arena, Shelf
 
 Work = Callable[[int, int], None]
 
@@ -19,7 +20,8 @@ class Team:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.arena = Arena()
+        self.arena, self.shelf = Arena(), Shelf()
+        self._prepared: list[Callable[[], None]] = []
         self._lock = Lock()
         self._calls: SimpleQueue[Callable[[], BaseException | None]] = SimpleQueue()
         self._ends: SimpleQueue[BaseException | None] = SimpleQueue()
@@ -48,6 +50,15 @@ class Team:
             if error is not None:
                 raise error
 
+    def prepare(self, parts: int, work: Callable[[int], None]) -> None:
+        """Have `work(part)` called for each part when `finish` is called, with all that is to be prepared."""
+        self._prepared += [partial(work, part) for part in range(parts)]
+
+    def finish(self) -> None:
+        """Do what is to be prepared, at once: nobody waits for others after each piece, who may be few and slow."""
+        prepared, self._prepared = self._prepared, []
+        self.share(len(prepared), lambda number, _: prepared[number]())
+
     def share_rows(self, rows: int, work: Callable[[int, int], None]) -> None:
         """Call `work(first, last)` for ranges of rows that together are all of them."""
         parts = min(rows, _ROW_PARTS)
@@ -65,7 +76,7 @@ def cut(total: int, most: int, *, unit: int = 1, members: int = 1) -> tuple[int,
 
 
 def groups_of(panels: int, parts: int, members: int) -> list[tuple[int, int]]:
-    """First and last panel of the groups that parts are cut into as well, where they alone keep some members waiting."""
+    """First and last panel of the groups that parts are cut into as well, where parts alone are few."""
     count = 1
     while count < panels and parts * count < _ENOUGH * members and parts * count % members:
         count += 1

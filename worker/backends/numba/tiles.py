@@ -8,9 +8,8 @@ its channels fill whole vectors.
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from torch import Tensor
 
-from worker.backends.numba.arena import Arena, aligned
+from worker.backends.numba.arena import Arena
 from worker.backends.numba.compiling import Floats, compiled
 from worker.backends.numba.products import PANEL, ROWS, multiply, panels
 from worker.backends.numba.team import Team, cut, groups_of
@@ -98,9 +97,7 @@ def _multiply_units(V: Floats, filters: Floats, zero: Floats, units: int, M: Flo
     """M[j] = V[j]·filters[j] for one panel."""
     inner, row, m_row, nothing = filters.shape[1], V.strides[1], M.strides[1], zero.ctypes.data
     for j in range(SQUARED):
-        multiply(
-            units, inner, V[j].ctypes.data, row, filters[j].ctypes.data, nothing, 0, M[j].ctypes.data, m_row
-        )
+        multiply(units, inner, V[j].ctypes.data, row, filters[j].ctypes.data, nothing, 0, M[j].ctypes.data, m_row)
 
 
 @compiled()
@@ -177,10 +174,10 @@ def _convolve_onto(
 
 
 @compiled()
-def _transform_filters(weight: Floats, turn: Floats, first: int, last: int, filters: Floats) -> None:
+def _transform_filters(weight: Floats, scale: Floats, turn: Floats, first: int, last: int, filters: Floats) -> None:
     """Panels `first` … `last` of filters `[Cout, Cin, 3, 3]`, transformed: `filters` `[panels, 36, Cin, PANEL]`.
 
-    `turn` is G.
+    `scale` `[Cout]` is what they are multiplied by, `turn` is G.
     """
     taps, half = np.empty((3, 3, PANEL), np.float32), np.empty((PRODUCTS, 3, PANEL), np.float32)
     for panel in range(first, last):
@@ -188,7 +185,7 @@ def _transform_filters(weight: Floats, turn: Floats, first: int, last: int, filt
             for o in range(PANEL):
                 for row in range(3):
                     for column in range(3):
-                        taps[row, column, o] = weight[panel * PANEL + o, k, row, column]
+                        taps[row, column, o] = weight[panel * PANEL + o, k, row, column] * scale[panel * PANEL + o]
             for j in range(PRODUCTS):
                 g0, g1, g2 = turn[j]
                 for column in range(3):
@@ -206,12 +203,12 @@ def _transform_filters(weight: Floats, turn: Floats, first: int, last: int, filt
 class TileConvolution:
     """One convolution, shared out to a team."""
 
-    def __init__(self, weight: Tensor, team: Team) -> None:
-        """Transform filters `[Cout, Cin, 3, 3]`."""
-        count, taps = panels(len(weight)), weight.numpy()
-        self._filters = aligned(count, SQUARED, weight.shape[1], PANEL)
+    def __init__(self, weight: Floats, scale: Floats, team: Team) -> None:
+        """Transform filters `[Cout, Cin, 3, 3]`, each output's multiplied by its scale."""
+        count = panels(len(weight))
+        self._filters = team.shelf.take(count, SQUARED, weight.shape[1], PANEL)
         turn = filter_transform().astype(np.float32)
-        team.share(count, lambda panel, _: _transform_filters(taps, turn, panel, panel + 1, self._filters))
+        team.prepare(count, lambda panel: _transform_filters(weight, scale, turn, panel, panel + 1, self._filters))
         self._team = team
 
     @staticmethod
@@ -252,7 +249,6 @@ class TileConvolution:
                 work(part * turn, min((part + 1) * turn, total), groups[group], spaces[member])
 
             team.share(parts * len(groups), run)
-
 
 
 def _space(arena: Arena, turn: int, channels: int) -> tuple[Floats, Floats, Floats]:

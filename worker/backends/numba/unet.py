@@ -7,7 +7,6 @@ by tap.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch.nn import functional
 from worker.backends.numba.arena import aligned_copy
 from worker.backends.numba.compiling import Floats
 from worker.backends.numba.planes import activate, double, halve, mix
-from worker.backends.numba.products import pack, pack_each
+from worker.backends.numba.products import PANEL, pack, panels
 from worker.backends.numba.taps import TapConvolution, share_values
 from worker.backends.numba.team import Team
 from worker.backends.numba.tiles import TileConvolution
@@ -50,14 +49,16 @@ class Norm:
 
 
 class Block:
-    """A residual block, its second norm folded."""
+    """A residual block, whose second norm is folded into its first convolution."""
 
     def __init__(self, block: ResidualBlock, team: Team) -> None:
         conv1: Any = block.conv1
         self.inputs, self.outputs = conv1.in_channels, conv1.out_channels
         kind = TapConvolution if self.outputs >= MANY else TileConvolution
-        self.norm, self.bias = Norm.of(block.bn1), conv1.bias.numpy()
-        self.conv1, self.conv2 = kind(conv1.weight, team), kind(block.conv2.weight, team)
+        folded = Norm.of(block.bn2)
+        self.norm, self.bias = Norm.of(block.bn1), folded.shift
+        self.conv1 = kind(conv1.weight.numpy(), folded.scale, team)
+        self.conv2 = kind(block.conv2.weight.numpy(), np.ones(self.outputs, np.float32), team)
         self.plane = kind.plane
 
 
@@ -69,7 +70,7 @@ class Level:
         self._blocks = [Block(block, team) for block in blocks]
         self._team = team
         self._channels = self._blocks[0].outputs
-        self._shortcut = Shortcut(blocks[0], sources) if hasattr(blocks[0], "shortcut") else None
+        self._shortcut = Shortcut(blocks[0], sources, team) if hasattr(blocks[0], "shortcut") else None
         # What the last block prepares for its successor, nobody uses.
         self._nothing = Norm(*(aligned_copy(np.full(self._channels, value, np.float32)) for value in (1, 0)))
 
@@ -107,10 +108,13 @@ class Level:
 class Shortcut:
     """The 1×1 convolution around a block that changes the number of channels."""
 
-    def __init__(self, block: Any, sources: Sequence[int]) -> None:
+    def __init__(self, block: Any, sources: Sequence[int], team: Team) -> None:
         weight = block.shortcut.weight[:, :, 0, 0].T.numpy()
-        self._weights = [pack(weight[first:last]) for first, last in pairwise(np.cumsum([0, *sources]))]
-        self._bias = block.shortcut.bias.numpy()
+        count = panels(weight.shape[1])
+        self._weights = [team.shelf.take(count, inputs, PANEL) for inputs in sources]
+        ends = np.cumsum([0, *sources])
+        team.prepare(len(sources), lambda n: pack(weight[ends[n] : ends[n + 1]], self._weights[n], 0))
+        self._bias = aligned_copy(block.shortcut.bias.numpy())
 
     def __call__(self, sources: Sequence[Floats], first: int, last: int, x: Floats) -> None:
         """Rows `first` … `last` of x."""
@@ -173,10 +177,18 @@ class Spread:
     def __init__(self, decoder: Any, team: Team) -> None:
         self._norm = Norm.of(decoder.bn1)
         taps = decoder.conv1.weight.permute(2, 3, 0, 1).numpy()
-        self._sides = pack_each(np.concatenate([row[2], row[0]]) for row in taps)
-        self._middles = pack_each(row[1] for row in taps)
-        self._outputs = taps.shape[3]
+        _, _, inputs, self._outputs = taps.shape
+        count = panels(self._outputs)
+        self._sides = team.shelf.take(3, count, 2 * inputs, PANEL)
+        self._middles = team.shelf.take(3, count, inputs, PANEL)
         self._team = team
+
+        def work(row: int) -> None:
+            pack(taps[row, 2], self._sides[row], 0)
+            pack(taps[row, 0], self._sides[row], inputs)
+            pack(taps[row, 1], self._middles[row], 0)
+
+        team.prepare(3, work)
 
     def __call__(self, x: Floats) -> Floats:
         """`[T, F, inputs]` → `[2T, 2F+1, outputs]`, in the caller's frame of the arena."""

@@ -6,12 +6,13 @@ vectors of `LANES` values. Addresses are bytes in memory; the values are float32
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import Parameter, Signature
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils as untyped
 from numba.extending import intrinsic
 
 _HOST = llvm.get_host_cpu_features()
@@ -22,6 +23,7 @@ REGISTERS = 32 if _HOST.get("avx512f") else 16
 SIZE = 4
 """Bytes of a value."""
 
+cgutils: Any = untyped
 Address = Any
 """An integer that is known when the loop runs, as are all numbers that are passed to an emitted function."""
 ADDRESS, NUMBER, REAL = types.uintp, types.int64, types.float32
@@ -187,14 +189,9 @@ def emitted(*kinds: Any) -> Callable[[Callable[..., None]], Any]:
             body(Code(builder), *arguments)
             return context.get_dummy_value()
 
-        return intrinsic(_with_parameters(type_call, len(kinds)))
+        # Numba wants a parameter for each argument by name.
+        parameters = [Parameter(f"p{n}", Parameter.POSITIONAL_OR_KEYWORD) for n in range(len(kinds) + 1)]
+        type_call.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        return intrinsic(type_call)
 
     return decorate
-
-
-def _with_parameters(type_call: Callable[..., Any], count: int) -> Any:
-    """Numba wants a parameter for each argument by name."""
-    names = ", ".join(f"a{n}" for n in range(count))
-    space: dict[str, Any] = {"type_call": type_call}
-    exec(f"def typed(context, {names}): return type_call(context, {names})", space)  # noqa: S102
-    return space["typed"]

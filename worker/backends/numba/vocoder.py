@@ -1,26 +1,28 @@
 """The vocoder's network over signals `[T, C]`, its residual stacks by Winograd convolutions."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from worker.backends.numba.arena import Arena, aligned, aligned_copy
+from worker.backends.numba.arena import Arena, aligned_copy
 from worker.backends.numba.compiling import Floats
 from worker.backends.numba.kernels import (
     bend,
     convolve,
     convolve_onto,
     convolve_plainly,
+    pack_spread,
     project,
     spread,
     transform_filters,
     units,
     worthy,
 )
-from worker.backends.numba.products import FEW, PANEL, pack, pack_each, panels
+from worker.backends.numba.products import FEW, PANEL, pack, panels
 from worker.backends.numba.team import Team, cut
 from worker.backends.numba.winograd import PRODUCTS, filter_transform
 from worker.models.tfgan import FACTORS, TFGAN, Plan, Range, ResidualStack, Upsampler, plan_ranges
@@ -46,9 +48,15 @@ class Layer:
         self._filters, self._bias = _transformed(conv.weight.numpy(), team), conv.bias.numpy()
         self._kernel, self._dilation, self._slope = kernel, conv.dilation[0], np.float32(slope)
         self._channels = len(self._bias)
-        self._taps = None
+        self._taps: Floats | None = None
         if self._dilation >= LONG:
-            self._taps = pack_each(conv.weight.permute(2, 1, 0).numpy())
+            taps = conv.weight.permute(2, 1, 0).numpy()
+            self._taps = team.shelf.take(len(taps), panels(self._channels), self._channels, PANEL)
+            team.prepare(len(taps), partial(self._pack_tap, taps))
+
+    def _pack_tap(self, taps: Floats, tap: int) -> None:
+        assert self._taps is not None
+        pack(taps[tap], self._taps[tap], 0)
 
     def __call__(self, source: Floats, target: Floats, spaces: list[Space], team: Team) -> None:
         """`[T, C]` → `[T, C]`; `spaces` are the members' scratch."""
@@ -112,13 +120,14 @@ class Spreader:
 
     ROWS = 256
 
-    def __init__(self, upsampler: Upsampler) -> None:
+    def __init__(self, upsampler: Upsampler, team: Team) -> None:
         layer = upsampler.layer
         self.factor = int(layer.stride[0])
         self.outputs = layer.out_channels
         self._padding = int(layer.padding[0])
-        taps = layer.weight.permute(0, 2, 1).reshape(layer.in_channels, 2, -1)
-        self._weights = pack(np.concatenate([taps[:, 1].numpy(), taps[:, 0].numpy()]))
+        count, taps = panels(self.factor * self.outputs), layer.weight.numpy()
+        self._weights = team.shelf.take(count, 2 * layer.in_channels, PANEL)
+        team.prepare(count, lambda panel: pack_spread(taps, self.factor, panel, panel + 1, self._weights))
         assert layer.bias is not None
         self._bias = aligned_copy(np.tile(layer.bias.numpy(), self.factor))
 
@@ -172,7 +181,7 @@ class Vocoder:
         steps: Any = network.generator
         self._team = team
         self._enter = nn.Sequential(network.condnet, *steps[:2])
-        self._spreaders = [Spreader(steps[3 + 3 * stage]) for stage in range(len(FACTORS))]
+        self._spreaders = [Spreader(steps[3 + 3 * stage], team) for stage in range(len(FACTORS))]
         self._stacks = [Stack(steps[4 + 3 * stage], team) for stage in range(len(FACTORS))]
         self._mouth = Mouth(steps[16])
 
@@ -212,9 +221,9 @@ class Vocoder:
 def _transformed(weight: Floats, team: Team) -> Floats:
     """Filters `[Cout, Cin, 3]` → `[panels, 6, Cin, PANEL]`."""
     count = panels(len(weight))
-    filters = aligned(count, PRODUCTS, weight.shape[1], PANEL)
+    filters = team.shelf.take(count, PRODUCTS, weight.shape[1], PANEL)
     turn = filter_transform().astype(np.float32)
-    team.share(count, lambda panel, _: transform_filters(weight, turn, panel, panel + 1, filters))
+    team.prepare(count, lambda panel: transform_filters(weight, turn, panel, panel + 1, filters))
     return filters
 
 

@@ -14,8 +14,8 @@ from worker.backends.openvino.restorer import OpenVINORestorer
 from worker.backends.openvino.running import PartRunner
 from worker.backends.openvino.vocoder import OpenVINOVocoder
 from worker.models.constants import GRID, HOP, N_MELS
-from worker.models.interface import Precision, RestorerRunner, VocoderRunner
-from worker.models.networks import RestorerNetwork
+from worker.models.interface import Hashes, Precision, RestorerRunner, VocoderRunner
+from worker.models.networks import RestorerNetwork, folded
 from worker.models.tfgan import TFGAN
 
 USUAL_FRAMES = 25 * GRID
@@ -50,18 +50,19 @@ class OpenVINOBackend:
         self._configuration = configuration(precision, threads or torch.get_num_threads())
         self._cache = ModelCache(*([cache_dir] if cache_dir else cache_folders(beside)))
 
-    def run_restorer(self, network: RestorerNetwork, weights: Mapping[str, str]) -> RestorerRunner:
+    def run_restorer(self, network: RestorerNetwork, hashes: Hashes) -> RestorerRunner:
         """Convert, or find converted, and compile; the network's tensors are not kept."""
-        runner = OpenVINORestorer(self._prepare("restorer", weights, lambda: restorer_parts(network)))
+        quick = folded(network, self.device)
+        runner = OpenVINORestorer(self._prepare("restorer", hashes(), lambda: restorer_parts(quick)))
         # Weights are laid out when they are first used, the UNet's once more if a window is much longer than the
         # first: in another 100 MB. So the first is as long as those of long files are.
         quiet = torch.full((1, 1, USUAL_FRAMES, N_MELS), 1e-4)
         runner.refine(quiet, runner.denoise(quiet))
         return runner
 
-    def run_vocoder(self, network: TFGAN, weights: Mapping[str, str]) -> VocoderRunner:
+    def run_vocoder(self, network: TFGAN, hashes: Hashes) -> VocoderRunner:
         """Convert, or find converted, and compile; the network's tensors are not kept."""
-        runner = OpenVINOVocoder(self._prepare("vocoder", weights, lambda: vocoder_parts(network)))
+        runner = OpenVINOVocoder(self._prepare("vocoder", hashes(), lambda: vocoder_parts(network)))
         runner(torch.zeros(1, N_MELS, 16), (0, 16 * HOP))
         return runner
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from worker.backends.openvino.library import core, ov
+from worker.models.usercache import user_cache
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +28,8 @@ def cache_folders(beside: Path | None = None) -> list[Path]:
     The hub's cache is not ours to write into, so weights that lie there have none beside them.
     """
     folders = [beside / "openvino"] if beside is not None and os.access(beside, os.F_OK) else []
-    cache = os.environ.get("XDG_CACHE_HOME")
-    try:
-        home = Path(cache) if cache else Path.home() / ".cache"
-    except RuntimeError:  # neither HOME nor an entry in /etc/passwd
-        return folders
-    return [*folders, home / "voicefixer-queue" / "openvino"]
+    kept = user_cache()
+    return folders if kept is None else [*folders, kept / "openvino"]
 
 
 class ModelCache:
