@@ -1,6 +1,6 @@
 """OpenVINO's backend: networks in, runners out, converted networks kept between starts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from worker.backends.openvino.running import PartRunner
 from worker.backends.openvino.vocoder import OpenVINOVocoder
 from worker.models.constants import GRID, HOP, N_MELS
 from worker.models.interface import Hashes, Precision, RestorerRunner, VocoderRunner
-from worker.models.networks import RestorerNetwork, folded
+from worker.models.networks import RestorerNetwork, blank_network, folded
 from worker.models.tfgan import TFGAN
 
 USUAL_FRAMES = 25 * GRID
@@ -52,8 +52,9 @@ class OpenVINOBackend:
 
     def run_restorer(self, network: RestorerNetwork, hashes: Hashes) -> RestorerRunner:
         """Convert, or find converted, and compile; the network's tensors are not kept."""
-        quick = folded(network, self.device)
-        runner = OpenVINORestorer(self._prepare("restorer", hashes(), lambda: restorer_parts(quick)))
+        kinds = [part for part, _ in restorer_parts(blank_network())]
+        prepared = self._prepare("restorer", hashes(), kinds, lambda: restorer_parts(folded(network, self.device)))
+        runner = OpenVINORestorer(prepared)
         # Weights are laid out when they are first used, the UNet's once more if a window is much longer than the
         # first: in another 100 MB. So the first is as long as those of long files are.
         quiet = torch.full((1, 1, USUAL_FRAMES, N_MELS), 1e-4)
@@ -62,16 +63,19 @@ class OpenVINOBackend:
 
     def run_vocoder(self, network: TFGAN, hashes: Hashes) -> VocoderRunner:
         """Convert, or find converted, and compile; the network's tensors are not kept."""
-        runner = OpenVINOVocoder(self._prepare("vocoder", hashes(), lambda: vocoder_parts(network)))
+        kinds = [part for part, _ in vocoder_parts(network)]
+        runner = OpenVINOVocoder(self._prepare("vocoder", hashes(), kinds, lambda: vocoder_parts(network)))
         runner(torch.zeros(1, N_MELS, 16), (0, 16 * HOP))
         return runner
 
-    def _prepare(self, name: str, weights: Mapping[str, str], parts: Callable[[], Parts]) -> dict[str, PartRunner]:
-        kinds = {part.name: part for part, _ in parts()}
+    def _prepare(
+        self, name: str, weights: Mapping[str, str], kinds: Iterable[Part], parts: Callable[[], Parts]
+    ) -> dict[str, PartRunner]:
+        """Compile a network; `parts` is called only if it was not converted before."""
         models = self._models(name, weights, parts)
         return {
-            part: PartRunner(kinds[part], core().compile_model(model, "CPU", dict(self._configuration)))
-            for part, model in models.items()
+            part.name: PartRunner(part, core().compile_model(models[part.name], "CPU", dict(self._configuration)))
+            for part in kinds
         }
 
     def _models(self, name: str, weights: Mapping[str, str], parts: Callable[[], Parts]) -> Models:

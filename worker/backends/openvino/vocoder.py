@@ -11,7 +11,7 @@ from worker.backends.openvino.running import Array, PartRunner, Stretch
 from worker.backends.openvino.tiles import Range, cut, widen
 from worker.models.constants import HOP
 
-PIECE = 1024 * HOP
+PIECE = 512 * HOP
 """Samples for which the last three stages run at once. What they hold is a megabyte for each 25 milliseconds; the
 first stage, which reaches furthest, is small and runs for the whole window."""
 
