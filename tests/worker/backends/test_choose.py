@@ -89,5 +89,9 @@ def test_auto_takes_what_is_installed(monkeypatch):
     assert choose_backend("auto", device="cpu").name == "openvino"
     with pytest.raises(BackendUnavailableError, match="numba"):
         choose_backend("numba", device="cpu")
+    missing.clear()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    assert choose_backend("auto", device="cpu").name == "openvino"
+    missing |= {"numba"}
     missing.add("openvino")
     assert choose_backend("auto", device="cpu").name == "torch"

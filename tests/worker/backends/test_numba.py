@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -106,6 +111,18 @@ def test_numbers_that_are_none_come_out_as_such(vocoders):
     condition = torch.zeros(1, 128, 40)
     condition[0, 3, 20] = torch.nan
     assert vocoders[0].runner(condition, (HOP * 18, HOP * 22)).isnan().any()
+
+
+def test_a_cpu_with_shorter_vectors_gives_what_pytorch_gives(tmp_path):
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.worker.backends.narrow"],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(ran.stdout) > EQUAL_DB
 
 
 def test_half_precision_is_refused_with_what_to_take():
