@@ -17,10 +17,10 @@ def main() -> None:
     import torch
 
     from bench.parity import snr_db
+    from worker.backends.numba.cpu.team import Team
+    from worker.backends.numba.cpu.vectors import LANES
     from worker.backends.numba.denoiser import Recurrence
-    from worker.backends.numba.team import Team
     from worker.backends.numba.unet import QuickUNet
-    from worker.backends.numba.vectors import LANES
     from worker.backends.numba.vocoder import Vocoder
     from worker.models.denoiser import NormedGRU
     from worker.models.folding import fold_unet

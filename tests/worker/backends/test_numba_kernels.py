@@ -7,16 +7,17 @@ from torch import nn
 from torch.nn import functional
 
 from bench.parity import snr_db
-from worker.backends.numba import compiling
-from worker.backends.numba.arena import Arena, Shelf
+from worker.backends.numba.cpu import compiling
+from worker.backends.numba.cpu.arena import Arena, Shelf
+from worker.backends.numba.cpu.products import CHAIN, PANEL, ROWS, multiply, pack, panels
+from worker.backends.numba.cpu.team import Team, cut, groups_of
 from worker.backends.numba.denoiser import Recurrence
-from worker.backends.numba.kernels import bend, units
 from worker.backends.numba.planes import halve
-from worker.backends.numba.products import CHAIN, PANEL, ROWS, multiply, pack, panels
+from worker.backends.numba.signals import bend
 from worker.backends.numba.taps import TapConvolution
-from worker.backends.numba.team import Team, cut, groups_of
 from worker.backends.numba.tiles import TileConvolution
 from worker.backends.numba.unet import Spread
+from worker.backends.numba.units import units
 from worker.backends.numba.vocoder import Mouth, Spreader, Stack
 from worker.models.denoiser import NormedGRU
 from worker.models.tfgan import ResidualStack, Upsampler

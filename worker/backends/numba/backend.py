@@ -4,7 +4,7 @@ from functools import cached_property
 
 import torch
 
-from worker.backends.numba.team import Team
+from worker.backends.numba.cpu.team import Team
 from worker.models.constants import GRID, HOP, N_MELS
 from worker.models.errors import PrecisionUnavailableError
 from worker.models.interface import Hashes, Precision, RestorerRunner, VocoderRunner

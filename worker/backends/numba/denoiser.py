@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from worker.backends.numba.arena import aligned, aligned_copy
-from worker.backends.numba.compiling import Floats, compiled
-from worker.backends.numba.team import Team
-from worker.backends.numba.vectors import ADDRESS, LANES, NUMBER, SIZE, Address, Code, Vector, emitted
+from worker.backends.numba.cpu.arena import aligned, aligned_copy
+from worker.backends.numba.cpu.compiling import Floats, compiled
+from worker.backends.numba.cpu.team import Team
+from worker.backends.numba.cpu.vectors import ADDRESS, LANES, NUMBER, SIZE, Address, Code, Vector, emitted
 from worker.models.denoiser import NormedGRU
 
 WIDE = 8 * LANES

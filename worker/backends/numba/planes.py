@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from worker.backends.numba.compiling import Floats, compiled
-from worker.backends.numba.products import PANEL, multiply
-from worker.backends.numba.vectors import ADDRESS, SIZE, Address, Code, emitted
+from worker.backends.numba.cpu.compiling import Floats, compiled
+from worker.backends.numba.cpu.products import PANEL, multiply
+from worker.backends.numba.cpu.vectors import ADDRESS, SIZE, Address, Code, emitted
 
 
 @compiled()
@@ -63,7 +63,7 @@ def double(
     column; `middles` from `[3, Cin, Cout]`. `sums` `[values, PANEL]` is the caller's scratch.
     """
     width, value, row = a.shape[1], SIZE * a.shape[2], SIZE * PANEL
-    target, nothing = sums.ctypes.data, np.zeros(PANEL, np.float32)
+    target = sums.ctypes.data
     for panel in range(some[0], some[1]):
         for begin in range(first, last, len(sums)):
             end = min(begin + len(sums), last)
@@ -73,7 +73,7 @@ def double(
                 source = here + odd_column * value
                 for odd_row in range(2):
                     packed = filters[odd_row, panel].ctypes.data
-                    multiply(end - begin, inner, source, value, packed, nothing.ctypes.data, 0, target, row)
+                    multiply(end - begin, inner, source, value, packed, 0, 0, target, row)
                     if not odd_row:
                         packed = filters[2, panel].ctypes.data
                         multiply(end - begin, inner, source - width * value, value, packed, target, row, target, row)

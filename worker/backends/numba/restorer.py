@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from worker.backends.numba.cpu.team import Team
 from worker.backends.numba.denoiser import quick_denoiser
-from worker.backends.numba.team import Team
 from worker.backends.numba.unet import QuickUNet
 from worker.models.denoiser import to_log
 from worker.models.folding import fold_denoiser, own_tensors

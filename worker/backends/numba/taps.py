@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from worker.backends.numba.arena import Arena, aligned_copy
-from worker.backends.numba.compiling import Floats, compiled
-from worker.backends.numba.products import PANEL, ROWS, multiply, panels
-from worker.backends.numba.team import Team, cut, groups_of
-from worker.backends.numba.vectors import ADDRESS, REAL, SIZE, Address, Code, emitted
+from worker.backends.numba.cpu.arena import Arena
+from worker.backends.numba.cpu.compiling import Floats, compiled
+from worker.backends.numba.cpu.products import PANEL, ROWS, multiply, panels
+from worker.backends.numba.cpu.team import Team, cut, groups_of
+from worker.backends.numba.cpu.vectors import ADDRESS, REAL, SIZE, Address, Code, emitted
 
 
 @emitted(ADDRESS, REAL, ADDRESS)
@@ -38,7 +38,7 @@ def _add(code: Code, sums: Address, scale: Address, shift: Address, slope: Addre
 
 @compiled()
 def _multiply_rows(a: Floats, filters: Floats, start: int, first: int, last: int, sums: Floats) -> None:
-    """The convolution at `first` … `last`, counted through the padded rows, added to `start`, for one panel."""
+    """The convolution at `first` … `last`, counted through the padded rows, and `start` (or 0), for one panel."""
     width, inner, value, row = a.shape[1], filters.shape[1], SIZE * a.shape[2], SIZE * PANEL
     target = sums.ctypes.data
     for tap in range(3):
@@ -80,7 +80,6 @@ def _convolve_into(
 def _convolve_onto(
     a: Floats,
     filters: Floats,
-    zero: Floats,
     scale: Floats,
     shift: Floats,
     slope: np.float32,
@@ -98,7 +97,7 @@ def _convolve_onto(
         # The very first one lies outside, and has no neighbour before it.
         for begin in range(max(first, 1), last, len(sums)):
             end = min(begin + len(sums), last)
-            _multiply_rows(a, filters[panel], zero.ctypes.data, begin, end, sums)
+            _multiply_rows(a, filters[panel], 0, begin, end, sums)
             for at in range(begin, end):
                 if at % width:
                     _add(
@@ -129,7 +128,6 @@ class TapConvolution:
         count = panels(len(weight))
         self._filters = team.shelf.take(count, 3, 3 * weight.shape[1], PANEL)
         team.prepare(count, lambda panel: _pack_filters(weight, scale, panel, panel + 1, self._filters))
-        self._zero = aligned_copy(np.zeros(PANEL, np.float32))
         self._team = team
 
     @staticmethod
@@ -151,7 +149,7 @@ class TapConvolution:
         """x += conv(padded a), and padded y = lrelu(scale·x + shift)."""
 
         def work(first: int, last: int, some: tuple[int, int], sums: Floats) -> None:
-            _convolve_onto(a, self._filters, self._zero, scale, shift, slope, first, last, some, x, y, sums)
+            _convolve_onto(a, self._filters, scale, shift, slope, first, last, some, x, y, sums)
 
         share_values(self._team, x.shape[0] * (x.shape[1] + 1), len(self._filters), work)
 

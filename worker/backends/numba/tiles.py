@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from worker.backends.numba.arena import Arena
-from worker.backends.numba.compiling import Floats, compiled
-from worker.backends.numba.products import PANEL, ROWS, multiply, panels
-from worker.backends.numba.team import Team, cut, groups_of
-from worker.backends.numba.vectors import ADDRESS, LANES, NUMBER, REAL, SIZE, Address, Code, Vector, emitted
+from worker.backends.numba.cpu.arena import Arena
+from worker.backends.numba.cpu.compiling import Floats, compiled
+from worker.backends.numba.cpu.products import PANEL, ROWS, multiply, panels
+from worker.backends.numba.cpu.team import Team, cut, groups_of
+from worker.backends.numba.cpu.vectors import ADDRESS, LANES, NUMBER, REAL, SIZE, Address, Code, Vector, emitted
 from worker.backends.numba.winograd import PRODUCTS, collect, filter_transform, transform
 
 SQUARED = PRODUCTS**2
-Work = Callable[[int, int, tuple[int, int], tuple[Floats, Floats, Floats]], None]
+Work = Callable[[int, int, tuple[int, int], tuple[Floats, Floats]], None]
 _VALUES = 28 * 64
 """Values of a transformed input that are multiplied at once, for each of the products: they stay in the cache."""
 _FEWEST = 42
@@ -93,11 +93,11 @@ def _transform_tiles(a: Floats, tiles: int, first: int, last: int, V: Floats) ->
 
 
 @compiled()
-def _multiply_units(V: Floats, filters: Floats, zero: Floats, units: int, M: Floats) -> None:
+def _multiply_units(V: Floats, filters: Floats, units: int, M: Floats) -> None:
     """M[j] = V[j]·filters[j] for one panel."""
-    inner, row, m_row, nothing = filters.shape[1], V.strides[1], M.strides[1], zero.ctypes.data
+    inner, row, m_row = filters.shape[1], V.strides[1], M.strides[1]
     for j in range(SQUARED):
-        multiply(units, inner, V[j].ctypes.data, row, filters[j].ctypes.data, nothing, 0, M[j].ctypes.data, m_row)
+        multiply(units, inner, V[j].ctypes.data, row, filters[j].ctypes.data, 0, 0, M[j].ctypes.data, m_row)
 
 
 @compiled()
@@ -113,12 +113,11 @@ def _convolve_into(
     y: Floats,
     V: Floats,
     M: Floats,
-    zero: Floats,
 ) -> None:
     """Units `first` … `last` of padded y = lrelu(conv(padded a) + bias), where they lie within `size` (T, F).
 
     `filters` are `[panels, 36, Cin, PANEL]`, of which `some` (first, last) are taken; `V` `[36, units, channels of a]`,
-    `M` `[36, units, PANEL]` and `zero` `[PANEL]` (of zeros) are the caller's scratch.
+    and `M` `[36, units, PANEL]` are the caller's scratch.
     """
     rows, columns = size
     tiles = (columns + 3) // 4
@@ -127,7 +126,7 @@ def _convolve_into(
         end = min(begin + V.shape[1], last)
         _transform_tiles(a, tiles, begin, end, V)
         for panel in range(some[0], some[1]):
-            _multiply_units(V, filters[panel], zero, end - begin, M)
+            _multiply_units(V, filters[panel], end - begin, M)
             at = SIZE * PANEL * panel
             for unit in range(begin, end):
                 top, left = 4 * (unit // tiles), 4 * (unit % tiles)
@@ -151,7 +150,6 @@ def _convolve_onto(
     y: Floats,
     V: Floats,
     M: Floats,
-    zero: Floats,
 ) -> None:
     """Units `first` … `last` of x += conv(padded a), and of padded y = lrelu(scale·x + shift) for what comes next."""
     rows, columns = x.shape[0], x.shape[1]
@@ -161,7 +159,7 @@ def _convolve_onto(
         end = min(begin + V.shape[1], last)
         _transform_tiles(a, tiles, begin, end, V)
         for panel in range(some[0], some[1]):
-            _multiply_units(V, filters[panel], zero, end - begin, M)
+            _multiply_units(V, filters[panel], end - begin, M)
             at = SIZE * PANEL * panel
             for unit in range(begin, end):
                 top, left = 4 * (unit // tiles), 4 * (unit % tiles)
@@ -223,7 +221,7 @@ class TileConvolution:
     def into(self, a: Floats, bias: Floats, slope: np.float32, size: tuple[int, int], y: Floats) -> None:
         """Padded y = lrelu(conv(padded a) + bias), planes of this size (T, F)."""
 
-        def work(first: int, last: int, some: tuple[int, int], space: tuple[Floats, Floats, Floats]) -> None:
+        def work(first: int, last: int, some: tuple[int, int], space: tuple[Floats, Floats]) -> None:
             _convolve_into(a, self._filters, bias, slope, size, first, last, some, y, *space)
 
         self._share(size, a.shape[2], work)
@@ -231,7 +229,7 @@ class TileConvolution:
     def onto(self, a: Floats, scale: Floats, shift: Floats, slope: np.float32, x: Floats, y: Floats) -> None:
         """x += conv(padded a), and padded y = lrelu(scale·x + shift)."""
 
-        def work(first: int, last: int, some: tuple[int, int], space: tuple[Floats, Floats, Floats]) -> None:
+        def work(first: int, last: int, some: tuple[int, int], space: tuple[Floats, Floats]) -> None:
             _convolve_onto(a, self._filters, scale, shift, slope, first, last, some, x, y, *space)
 
         self._share((x.shape[0], x.shape[1]), a.shape[2], work)
@@ -251,8 +249,6 @@ class TileConvolution:
             team.share(parts * len(groups), run)
 
 
-def _space(arena: Arena, turn: int, channels: int) -> tuple[Floats, Floats, Floats]:
+def _space(arena: Arena, turn: int, channels: int) -> tuple[Floats, Floats]:
     """A member's scratch."""
-    zero = arena.take(PANEL)
-    zero[:] = 0
-    return arena.take(SQUARED, turn, channels), arena.take(SQUARED, turn, PANEL), zero
+    return arena.take(SQUARED, turn, channels), arena.take(SQUARED, turn, PANEL)

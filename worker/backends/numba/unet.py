@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from worker.backends.numba.arena import aligned_copy
-from worker.backends.numba.compiling import Floats
+from worker.backends.numba.cpu.arena import aligned_copy
+from worker.backends.numba.cpu.compiling import Floats
+from worker.backends.numba.cpu.products import PANEL, pack, panels
+from worker.backends.numba.cpu.team import Team
 from worker.backends.numba.planes import activate, double, halve, mix
-from worker.backends.numba.products import PANEL, pack, panels
 from worker.backends.numba.taps import TapConvolution, share_values
-from worker.backends.numba.team import Team
 from worker.backends.numba.tiles import TileConvolution
 from worker.models.constants import GRID
 from worker.models.folding import affine

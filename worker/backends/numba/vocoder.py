@@ -8,27 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from worker.backends.numba.arena import Arena, aligned_copy
-from worker.backends.numba.compiling import Floats
-from worker.backends.numba.kernels import (
-    bend,
-    convolve,
-    convolve_onto,
-    convolve_plainly,
-    pack_spread,
-    project,
-    spread,
-    transform_filters,
-    units,
-    worthy,
-)
-from worker.backends.numba.products import FEW, PANEL, pack, panels
-from worker.backends.numba.team import Team, cut
+from worker.backends.numba.cpu.arena import Arena, aligned_copy
+from worker.backends.numba.cpu.compiling import Floats
+from worker.backends.numba.cpu.products import FEW, PANEL, pack, panels
+from worker.backends.numba.cpu.team import Team, cut
+from worker.backends.numba.signals import bend, pack_spread, project, spread
+from worker.backends.numba.units import convolve, convolve_onto, convolve_plainly, transform_filters, units, worthy
 from worker.backends.numba.winograd import PRODUCTS, filter_transform
 from worker.models.tfgan import FACTORS, TFGAN, Plan, Range, ResidualStack, Upsampler, plan_ranges
 
 Space = tuple[Floats, Floats, Floats, Floats]
-"""Scratch of one member of the team; see `kernels.convolve`."""
+"""Scratch of one member of the team; see `units.convolve`."""
 
 UNITS = 112
 """Units of one turn, a multiple of `FEW`: what is made of them stays in the cache."""

@@ -6,7 +6,7 @@ from itertools import count
 from queue import SimpleQueue
 from threading import Lock, Thread
 
-from worker.backends.numba.arena import Arena, Shelf
+from worker.backends.numba.cpu.arena import Arena, Shelf
 
 Work = Callable[[int, int], None]
 

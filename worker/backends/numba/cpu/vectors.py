@@ -171,6 +171,10 @@ class Code:
         with self._builder.if_then(self._builder.icmp_signed("<", self._whole(number), stop)):
             yield
 
+    def either(self, number: Address) -> Any:
+        """Two blocks, for a number that is not zero and for one that is."""
+        return self._builder.if_else(self._builder.icmp_signed("!=", number, self._whole(0)))
+
     def _pointer(self, address: Address, vector: int) -> Any:
         return self._builder.inttoptr(self.at(address, (vector, LANES * SIZE)), _VECTOR.as_pointer())
 

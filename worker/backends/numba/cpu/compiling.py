@@ -68,5 +68,5 @@ class Kept(_Base):  # type: ignore[misc]
 
 @cache
 def _sources() -> str:
-    files = sorted(Path(__file__).parent.glob("*.py"))
+    files = sorted(Path(__file__).parents[1].rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

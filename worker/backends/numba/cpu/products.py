@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from worker.backends.numba.compiling import Floats, compiled
-from worker.backends.numba.vectors import ADDRESS, LANES, NUMBER, REGISTERS, SIZE, Address, Code, emitted
+from worker.backends.numba.cpu.compiling import Floats, compiled
+from worker.backends.numba.cpu.vectors import ADDRESS, LANES, NUMBER, REGISTERS, SIZE, Address, Code, emitted
 
 PANEL = 2 * LANES
 """Columns that are multiplied at once."""
@@ -74,9 +74,14 @@ def _emit(rows: int) -> Any:
                     for half in (0, 1):
                         total = sums[row, half]
                         total.set(code.multiply_add(left, right[half], total.get()))
-        for row, half in places:
-            before = code.load(code.at(start, (start_row, row)), half)
-            code.store(before + sums[row, half].get(), code.at(c, (c_row, row)), half)
+        with code.either(start) as (with_start, without):
+            with with_start:
+                for row, half in places:
+                    before = code.load(code.at(start, (start_row, row)), half)
+                    code.store(before + sums[row, half].get(), code.at(c, (c_row, row)), half)
+            with without:
+                for row, half in places:
+                    code.store(sums[row, half].get(), code.at(c, (c_row, row)), half)
 
     return product
 
@@ -90,7 +95,7 @@ def multiply(
 ) -> None:
     """c = start + a·panel for one panel `[inner, PANEL]`: c is `[rows, PANEL]`, a `[rows, inner]`, by their addresses.
 
-    `a_row`, `start_row` and `c_row` are the bytes from row to row; start may be c, or one row for all (0 bytes).
+    `a_row`, `start_row` and `c_row` are the bytes from row to row. Start may be c, one row for all (0 bytes), or 0.
     """
     for first in range(0, inner, CHAIN):
         length = min(CHAIN, inner - first)

@@ -8,7 +8,7 @@ from threading import RLock
 
 import numpy as np
 
-from worker.backends.numba.compiling import Floats
+from worker.backends.numba.cpu.compiling import Floats
 
 _LINE = 16
 """Values of a cache line."""
