@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from shared.errors import SettingsError
 from shared.settings import Settings
 from tests.support.standins import StandInRestorer, StandInVocoder
+from worker.backends.numba.backend import NumbaBackend
 from worker.chunks import Geometry
 from worker.engine import Engine, RestoreItem, VocodeItem
 from worker.engine.batcher import Batcher
@@ -373,6 +374,14 @@ def test_several_model_threads_share_the_cores_and_only_models_that_may_be_share
         model_threads(Settings(model_threads=2), backend)
 
 
+@pytest.mark.parametrize(("cores", "windows"), [(1, 1), (2, 1), (7, 1), (8, 2), (16, 4), (64, 4)])
+def test_many_cores_compute_several_windows_at_once(monkeypatch, cores, windows):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    assert model_threads(Settings(), NumbaBackend()) == windows
+    assert model_threads(Settings(model_threads=3), NumbaBackend()) == 3
+    assert model_threads(Settings(), PlainBackend()) == 1
+
+
 WEIGHT_FREE = {"restorer": "SpectralGateRestorer", "vocoder": "GriffinLimVocoder"}
 
 
@@ -389,8 +398,8 @@ def test_models_without_weights_may_be_shared_whatever_backend_would_run_network
 
 
 def test_a_model_beside_one_without_weights_is_still_one_thread_s():
-    settings = Settings(device="cpu", backend="numba", model_threads=2, restorer="SpectralGateRestorer")
-    with pytest.raises(SettingsError, match=r"VFQ_MODEL_THREADS.*numba"):
+    settings = Settings(device="cpu", backend="openvino", model_threads=2, restorer="SpectralGateRestorer")
+    with pytest.raises(SettingsError, match=r"VFQ_MODEL_THREADS.*openvino"):
         load_engine(settings, ["restore", "vocode"])
 
 

@@ -23,7 +23,11 @@ from worker.weights import weights_source
 log = structlog.get_logger()
 
 #: Backends whose models several threads may run at once.
-_SHARED = ("cuda", "torch")
+_SHARED = ("cuda", "numba", "torch")
+_CORES = 4
+"""Cores from which on it is better that they compute several windows than one; and how many to leave to each."""
+_MOST_WINDOWS = 4
+"""At once on a CPU by default: each takes about a gigabyte."""
 
 
 def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
@@ -60,17 +64,23 @@ def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
 
 
 def model_threads(settings: Settings, backend: Backend) -> int:
-    """How many batches are computed at once: two on a GPU, so that it never waits for the next; one on a CPU.
+    """How many batches are computed at once: two on a GPU, so that it never waits for the next; on a CPU one.
+
+    Where there are many cores, and a backend whose models may be shared, there it is one for every four of them.
 
     Raises:
         SettingsError: if the backend's models are one thread's.
     """
     if settings.model_threads > 1 and backend.name not in _SHARED:
         raise SettingsError(
-            f"VFQ_MODEL_THREADS above 1 needs one of the backends {' and '.join(_SHARED)}, not {backend.name}; "
+            f"VFQ_MODEL_THREADS above 1 needs one of the backends {', '.join(_SHARED)}, not {backend.name}; "
             "leave it out, or run more workers instead"
         )
-    return settings.model_threads or (2 if backend.device.type == "cuda" else 1)
+    if settings.model_threads:
+        return settings.model_threads
+    if backend.device.type == "cuda":
+        return 2
+    return max(1, min(torch.get_num_threads() // _CORES, _MOST_WINDOWS)) if backend.name == "numba" else 1
 
 
 def _has_networks(settings: Settings, stages: Collection[str]) -> bool:

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,24 @@ def test_the_bytes_do_not_depend_on_the_number_of_threads(source, restorers, voc
     assert torch.equal(vocoders[0].forward(mel), again[1])
     # PyTorch, which runs the UNet's deepest levels, may round otherwise.
     assert snr_db(restorers[0].runner.refine(mel, mel), again[0]) > 120
+
+
+def test_windows_that_several_threads_compute_at_once_are_those_of_one(restorers, vocoders):
+    mel = [mels(restorers[1], 20_000 + 3000 * number) for number in range(3)]
+
+    def run(number):
+        torch.set_num_threads(1)
+        with torch.inference_mode():
+            return [
+                (restorers[0].runner.refine(mel[number], mel[number]), vocoders[0].forward(mel[number]))
+                for _ in range(3)
+            ]
+
+    alone = [run(number)[0] for number in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        for found, expected in zip(pool.map(run, range(3)), alone, strict=True):
+            for again in found:
+                assert all(torch.equal(one, other) for one, other in zip(again, expected, strict=True))
 
 
 def test_numbers_that_are_none_come_out_as_such(vocoders):

@@ -232,6 +232,25 @@ def test_a_shelf_s_arrays_are_all_different_and_begin_with_a_line():
     assert [each.flat[0] for each in arrays] == [each.flat[-1] for each in arrays] == [0, 1, 2, 3]
 
 
+def test_helpers_end_with_the_thread_that_they_help():
+    team, names = Team(3), []
+
+    def run():
+        team.share(3, lambda part, _: None)
+        names.append([thread for thread in threading.enumerate() if thread.name.startswith("kernel-")])
+
+    before = set(threading.enumerate())
+    caller = threading.Thread(target=run)
+    caller.start()
+    caller.join()
+    helpers = set(names[0]) - before
+    assert len(helpers) == 2
+    del caller
+    for helper in helpers:
+        helper.join(10)
+        assert not helper.is_alive()
+
+
 @pytest.mark.parametrize("bad", range(4))
 def test_a_team_passes_on_what_goes_wrong_and_works_on(team, bad):
     def work(part, _):

@@ -1,7 +1,5 @@
 """The networks by kernels that are compiled on this machine, for its CPU."""
 
-from functools import cached_property
-
 import torch
 
 from worker.backends.numba.cpu.team import Team
@@ -28,6 +26,7 @@ class NumbaBackend:
             )
         self.precision: Precision = precision
         self.device = torch.device("cpu")
+        self._team = Team()
 
     def run_restorer(self, network: RestorerNetwork, hashes: Hashes) -> RestorerRunner:  # noqa: ARG002
         """Fold and pack the network, and compile what was not compiled before."""
@@ -49,7 +48,3 @@ class NumbaBackend:
         with torch.inference_mode():
             runner(torch.zeros(1, N_MELS, 8), (0, HOP))
         return runner
-
-    @cached_property
-    def _team(self) -> Team:
-        return Team(torch.get_num_threads())

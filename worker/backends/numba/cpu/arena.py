@@ -4,11 +4,11 @@ import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import prod
-from threading import RLock
 
 import numpy as np
+from numpy.typing import NDArray
 
-from worker.backends.numba.cpu.compiling import Floats
+Floats = NDArray[np.float32]
 
 _LINE = 16
 """Values of a cache line."""
@@ -69,7 +69,6 @@ class Arena:
     """A stack of arrays in one block, which grows to what a pass needed and stays."""
 
     def __init__(self) -> None:
-        self._lock = RLock()
         self._block = np.empty(0, np.float32)
         self._used = 0
         self._needed = 0
@@ -78,18 +77,17 @@ class Arena:
     def frame(self) -> Iterator[None]:
         """Arrays that are taken within are given back at the end: nothing may hold them then.
 
-        Frames nest. The outermost belongs to one thread at a time.
+        Frames nest. An arena is one thread's.
         """
-        with self._lock:
-            begun = self._used
-            if not begun and self._needed > len(self._block):
-                self._block = np.empty(0, np.float32)  # before there are two of them
-                needed, self._needed = self._needed, 0  # a smaller pass is to work even where this is too much
-                self._block = aligned(needed)
-            try:
-                yield
-            finally:
-                self._used = begun
+        begun = self._used
+        if not begun and self._needed > len(self._block):
+            self._block = np.empty(0, np.float32)  # before there are two of them
+            needed, self._needed = self._needed, 0  # a smaller pass is to work even where this is too much
+            self._block = aligned(needed)
+        try:
+            yield
+        finally:
+            self._used = begun
 
     def take(self, *shape: int) -> Floats:
         """An array of these lengths, whatever it holds; within a frame."""

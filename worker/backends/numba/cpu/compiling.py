@@ -8,14 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-import numpy as np
 from numba import njit
 from numba.core import caching
-from numpy.typing import NDArray
+
+from worker.backends.numba.cpu.arena import Floats as Floats
 
 log = logging.getLogger(__name__)
 
-Floats = NDArray[np.float32]
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 

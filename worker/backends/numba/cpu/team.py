@@ -4,51 +4,48 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Thread, local
+from weakref import finalize
+
+import torch
 
 from worker.backends.numba.cpu.arena import Arena, Shelf
 
 Work = Callable[[int, int], None]
+Call = Callable[[], BaseException | None]
 
 
 class Team:
-    """Runs parts on `size` threads, one of them the caller's; the next free thread takes the next part.
+    """Runs parts on a few threads, one of them the caller's; the next free one takes the next part.
 
-    Two simple queues hand work over some ten times as quickly as a pool of the standard library; a short recording has
-    hundreds of layers of a millisecond each.
+    Every thread that calls has helpers and memory of its own, so several may calculate at once.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.arena, self.shelf = Arena(), Shelf()
+    def __init__(self, size: int | None = None) -> None:
+        """Calculate on so many threads; by default on as many as PyTorch takes where it is called."""
+        self.shelf = Shelf()
+        self._size = size
+        self._own = local()
         self._prepared: list[Callable[[], None]] = []
-        self._lock = Lock()
-        self._calls: SimpleQueue[Callable[[], BaseException | None]] = SimpleQueue()
-        self._ends: SimpleQueue[BaseException | None] = SimpleQueue()
-        for number in range(1, size):
-            Thread(target=_serve, args=(self._calls, self._ends), name=f"kernel-{number}", daemon=True).start()
+
+    @property
+    def size(self) -> int:
+        """How many threads calculate for the one that asks."""
+        return self._crew.size
+
+    @property
+    def arena(self) -> Arena:
+        """The memory of the thread that asks."""
+        return self._crew.arena
 
     def share(self, parts: int, work: Work) -> None:
         """Call `work(part, member)` for each part; a member works on one part at a time. Raises what `work` raises."""
-        numbers = count()
+        self._crew.share(parts, work)
 
-        def take(member: int) -> BaseException | None:
-            try:
-                while (part := next(numbers)) < parts:
-                    work(part, member)
-            except BaseException as error:  # it is raised where the work was given out
-                return error
-            return None
-
-        with self._lock:
-            others = max(0, min(self.size, parts) - 1)
-            for member in range(1, others + 1):
-                self._calls.put(lambda member=member: take(member))  # type: ignore[misc]
-            # All of them, also after an error: nobody is to write any more when the caller goes on.
-            errors = [take(0), *(self._ends.get() for _ in range(others))]
-        for error in errors:
-            if error is not None:
-                raise error
+    def share_rows(self, rows: int, work: Callable[[int, int], None]) -> None:
+        """Call `work(first, last)` for ranges of rows that together are all of them."""
+        parts = min(rows, _ROW_PARTS)
+        self.share(parts, lambda part, _: work(rows * part // parts, rows * (part + 1) // parts))
 
     def prepare(self, parts: int, work: Callable[[int], None]) -> None:
         """Have `work(part)` called for each part when `finish` is called, with all that is to be prepared."""
@@ -59,10 +56,51 @@ class Team:
         prepared, self._prepared = self._prepared, []
         self.share(len(prepared), lambda number, _: prepared[number]())
 
-    def share_rows(self, rows: int, work: Callable[[int, int], None]) -> None:
-        """Call `work(first, last)` for ranges of rows that together are all of them."""
-        parts = min(rows, _ROW_PARTS)
-        self.share(parts, lambda part, _: work(rows * part // parts, rows * (part + 1) // parts))
+    @property
+    def _crew(self) -> "_Crew":
+        if not hasattr(self._own, "crew"):
+            self._own.crew = _Crew(self._size or torch.get_num_threads())
+        crew: _Crew = self._own.crew
+        return crew
+
+
+class _Crew:
+    """A thread's helpers and memory.
+
+    Two simple queues hand work over some ten times as quickly as a pool of the standard library; a short recording has
+    hundreds of layers of a millisecond each.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.arena = Arena()
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._ends: SimpleQueue[BaseException | None] = SimpleQueue()
+        for number in range(1, size):
+            Thread(target=_serve, args=(self._calls, self._ends), name=f"kernel-{number}", daemon=True).start()
+        # The thread that they help may end before the process does.
+        finalize(self, _dismiss, self._calls, size - 1)
+
+    def share(self, parts: int, work: Work) -> None:
+        """See `Team.share`."""
+        numbers = count()
+
+        def take(member: int) -> BaseException | None:
+            try:
+                while (part := next(numbers)) < parts:
+                    work(part, member)
+            except BaseException as error:  # it is raised where the work was given out
+                return error
+            return None
+
+        others = max(0, min(self.size, parts) - 1)
+        for member in range(1, others + 1):
+            self._calls.put(partial(take, member))
+        # All of them, also after an error: nobody is to write any more when the caller goes on.
+        errors = [take(0), *(self._ends.get() for _ in range(others))]
+        for error in errors:
+            if error is not None:
+                raise error
 
 
 def cut(total: int, most: int, *, unit: int = 1, members: int = 1) -> tuple[int, int]:
@@ -83,9 +121,14 @@ def groups_of(panels: int, parts: int, members: int) -> list[tuple[int, int]]:
     return [(panels * group // count, panels * (group + 1) // count) for group in range(count)]
 
 
-def _serve(calls: "SimpleQueue[Callable[[], BaseException | None]]", ends: "SimpleQueue[BaseException | None]") -> None:
-    while True:
-        ends.put(calls.get()())
+def _serve(calls: "SimpleQueue[Call | None]", ends: "SimpleQueue[BaseException | None]") -> None:
+    while (call := calls.get()) is not None:
+        ends.put(call())
+
+
+def _dismiss(calls: "SimpleQueue[Call | None]", members: int) -> None:
+    for _ in range(members):
+        calls.put(None)
 
 
 _ROW_PARTS = 16
