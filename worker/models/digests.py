@@ -2,18 +2,14 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from worker.models.hub import WeightsSource, locate
-from worker.models.usercache import user_cache
 
-_MD5_BYTES = 16
 _BLOCK = 64 << 20
 """Bytes read at once. A thread waits for the interpreter after each, and while torch is imported that is long."""
 
@@ -57,7 +53,7 @@ def digests_of(descriptor: int, state: State) -> Digests:
     start_hashing(descriptor, state)
     try:
         return _hashes[state].result()
-    except OSError:
+    except BaseException:
         _hashes.pop(state, None)  # what failed once may be tried again
         raise
 
@@ -71,40 +67,15 @@ def hash_ahead(source: WeightsSource, files: Collection[str]) -> None:
 
 
 def _hash(descriptor: int) -> Digests:
+    md5, sha256 = (hashlib.new(name, usedforsecurity=False) for name in ("md5", "sha256"))
     try:
-        sha256 = _digest(descriptor, "sha256")
-        return Digests(_known_md5(sha256) or _keep_md5(sha256, _digest(descriptor, "md5")), sha256)
+        # Read, not mapped: mapped pages would count as this process's memory. And into one buffer: new ones would keep
+        # changing the process's memory map, for which whoever prepares tensors meanwhile would wait.
+        block, at = memoryview(bytearray(_BLOCK)), 0
+        while read := os.preadv(descriptor, [block], at):
+            md5.update(block[:read])
+            sha256.update(block[:read])
+            at += read
     finally:
         os.close(descriptor)
-
-
-def _known_md5(sha256: str) -> str | None:
-    """The md5 of what has this sha256, if it was worked out before; that takes twice the time of the sha256."""
-    folder = user_cache()
-    with suppress(OSError, ValueError):
-        found = (folder / "md5" / sha256).read_text() if folder else ""
-        return found if len(bytes.fromhex(found)) == _MD5_BYTES else None
-    return None
-
-
-def _keep_md5(sha256: str, md5: str) -> str:
-    """Remember it, where that is possible."""
-    folder = user_cache()
-    with suppress(OSError):
-        if folder:
-            (folder / "md5").mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=folder / "md5", delete=False) as file:
-                file.write(md5)
-            Path(file.name).replace(folder / "md5" / sha256)
-    return md5
-
-
-def _digest(descriptor: int, name: str) -> str:
-    digest = hashlib.new(name, usedforsecurity=False)
-    # Read, not mapped: mapped pages would count as this process's memory. And into one buffer: new ones would keep
-    # changing the process's memory map, for which whoever prepares tensors meanwhile would wait.
-    block, at = memoryview(bytearray(_BLOCK)), 0
-    while read := os.preadv(descriptor, [block], at):
-        digest.update(block[:read])
-        at += read
-    return digest.hexdigest()
+    return Digests(md5.hexdigest(), sha256.hexdigest())

@@ -104,8 +104,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_threads(source, restorers, voc
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(vocoders[0].forward(mel), again[1])
-    # PyTorch, which runs the UNet's deepest levels, may round otherwise.
-    assert snr_db(restorers[0].runner.refine(mel, mel), again[0]) > 120
+    assert torch.equal(restorers[0].runner.refine(mel, mel), again[0])
 
 
 def test_windows_that_several_threads_compute_at_once_are_those_of_one(restorers, vocoders):

@@ -1,4 +1,5 @@
 import threading
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -82,7 +83,8 @@ def test_an_upsampler_equals_pytorch(team, inputs, outputs, factor, length):
 def test_the_last_convolution_reflects_at_its_ends(team):
     conv, x = quiet(nn.Conv1d(64, 1, 7)), torch.randn(1, 64, 50)
     expected = conv(functional.pad(functional.leaky_relu(x, 0.2), (3, 3), mode="reflect")).tanh()
-    assert snr_db(expected[0, 0], Mouth(conv)(rows(x), team)) > 115
+    with team.arena.frame():
+        assert snr_db(expected[0, 0], Mouth(conv)(rows(x), team)) > 115
 
 
 @pytest.mark.parametrize("kind", [TileConvolution, TapConvolution])
@@ -283,6 +285,34 @@ def test_an_arena_gives_the_next_pass_the_same_memory_and_no_two_arrays_the_same
     run((3, 5))
 
 
+def test_an_interrupt_leaves_nothing_behind_for_the_next_call(team, monkeypatch):
+    """Ctrl-C comes while the caller waits for the others."""
+    held, done = threading.Event(), []
+
+    class Interrupted(SimpleQueue):
+        interrupted = False
+
+        def get(self, *args, **kwargs):
+            if not Interrupted.interrupted:
+                Interrupted.interrupted = True
+                held.set()
+                raise KeyboardInterrupt
+            return super().get(*args, **kwargs)
+
+    def work(part, member):
+        if member:
+            held.wait(10)
+        done.append(part)
+
+    monkeypatch.setattr("worker.backends.numba.cpu.team.SimpleQueue", Interrupted)
+    both = threading.Barrier(2)
+    with pytest.raises(KeyboardInterrupt):
+        team.share(2, lambda part, member: (both.wait(10), work(part, member)))
+    assert sorted(done) == [0, 1]
+    team.share(2, lambda part, member: (both.wait(10), done.append(part)))
+    assert sorted(done) == [0, 0, 1, 1]
+
+
 def twice(x):
     for n in range(len(x)):
         x[n] *= 2
@@ -318,12 +348,16 @@ def test_code_compiled_from_other_sources_is_not_used(cache_folder, monkeypatch)
     assert len(list(cache_folder.rglob("*.nbc"))) == kept + 1
 
 
-def test_without_a_folder_to_keep_code_in_loops_are_compiled_all_the_same(monkeypatch):
+def test_without_a_folder_to_keep_code_in_loops_are_compiled_all_the_same(monkeypatch, caplog):
     def nowhere(_):
         raise RuntimeError("no locator available")
 
     monkeypatch.setattr(compiling, "Kept", nowhere)
-    assert doubled() == [2, 2, 2]
+    compiling._warn_once.cache_clear()
+    assert doubled() == doubled() == [2, 2, 2]
+    assert [record.getMessage() for record in caplog.records if "NUMBA_CACHE_DIR" in record.getMessage()] == [
+        "compiled code cannot be kept: set NUMBA_CACHE_DIR to a folder that can be written"
+    ]
 
 
 @pytest.mark.parametrize("level", [1e-3, 1.0, 50.0, 1e5])

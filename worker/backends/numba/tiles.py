@@ -21,6 +21,7 @@ Work = Callable[[int, int, tuple[int, int], tuple[Floats, Floats]], None]
 _VALUES = 28 * 64
 """Values of a transformed input that are multiplied at once, for each of the products: they stay in the cache."""
 _FEWEST = 42
+"""Units that are worth it to read all filters for; a multiple of `ROWS`."""
 
 
 @emitted(ADDRESS, NUMBER, NUMBER, ADDRESS, NUMBER, NUMBER)

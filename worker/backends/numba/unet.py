@@ -70,7 +70,7 @@ class Level:
         self._blocks = [Block(block, team) for block in blocks]
         self._team = team
         self._channels = self._blocks[0].outputs
-        self._shortcut = Shortcut(blocks[0], sources, team) if hasattr(blocks[0], "shortcut") else None
+        self._shortcut = Shortcut(blocks[0].shortcut, sources, team) if hasattr(blocks[0], "shortcut") else None
         # What the last block prepares for its successor, nobody uses.
         self._nothing = Norm(*(aligned_copy(np.full(self._channels, value, np.float32)) for value in (1, 0)))
 
@@ -106,15 +106,16 @@ class Level:
 
 
 class Shortcut:
-    """The 1×1 convolution around a block that changes the number of channels."""
+    """A 1×1 convolution: around a block that changes the number of channels, and the last one of all."""
 
-    def __init__(self, block: Any, sources: Sequence[int], team: Team) -> None:
-        weight = block.shortcut.weight[:, :, 0, 0].T.numpy()
+    def __init__(self, conv: Any, sources: Sequence[int], team: Team) -> None:
+        weight = conv.weight[:, :, 0, 0].T.numpy()
         count = panels(weight.shape[1])
         self._weights = [team.shelf.take(count, inputs, PANEL) for inputs in sources]
         ends = np.cumsum([0, *sources])
         team.prepare(len(sources), lambda n: pack(weight[ends[n] : ends[n + 1]], self._weights[n], 0))
-        self._bias = aligned_copy(block.shortcut.bias.numpy())
+        self._bias = np.zeros(count * PANEL, np.float32)
+        self._bias[: weight.shape[1]] = conv.bias.numpy()
 
     def __call__(self, sources: Sequence[Floats], first: int, last: int, x: Floats) -> None:
         """Rows `first` … `last` of x."""
@@ -142,8 +143,7 @@ class QuickUNet:
             Level(some, team, sources=[channels] * 2) for some, channels in zip(blocks, reversed(LEVELS), strict=True)
         ]
         self._spread = [Spread(decoder, team) for decoder in decoders]
-        leave: Any = part("after_conv2")
-        self._leave, self._leave_bias = leave.weight[0, :, 0, 0].clone(), leave.bias.clone()
+        self._leave = Shortcut(part("after_conv2"), LEVELS[:1], team)
 
     def __call__(self, logs: Tensor) -> Tensor:
         """`[B, 2, T, 128]` → `[B, 1, T, 128]`."""
@@ -162,8 +162,9 @@ class QuickUNet:
             x = self._bottom(x)
             for spread, level in zip(self._spread, self._up, strict=True):
                 x = level(spread(x), skips.pop())
-            left: Tensor = torch.from_numpy(x) @ self._leave + self._leave_bias
-        return left
+            left = self._team.arena.take(*x.shape[:2], PANEL)
+            self._team.share_rows(len(x), lambda first, last: self._leave([x], first, last, left))
+            return torch.from_numpy(left[:, :, 0].copy())
 
     def _halve(self, x: Floats) -> Floats:
         y = self._team.arena.take(x.shape[0] // 2, x.shape[1] // 2, x.shape[2])

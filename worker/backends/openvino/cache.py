@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from worker.backends.openvino.library import core, ov
-from worker.models.usercache import user_cache
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +27,13 @@ def cache_folders(beside: Path | None = None) -> list[Path]:
     The hub's cache is not ours to write into, so weights that lie there have none beside them.
     """
     folders = [beside / "openvino"] if beside is not None and os.access(beside, os.F_OK) else []
-    kept = user_cache()
-    return folders if kept is None else [*folders, kept / "openvino"]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    try:
+        # A relative one is to be ignored, says the XDG Base Directory Specification.
+        home = cache if cache.is_absolute() else Path.home() / ".cache"
+    except RuntimeError:  # neither HOME nor an entry in /etc/passwd
+        return folders
+    return [*folders, home / "voicefixer-queue" / "openvino"]
 
 
 class ModelCache:

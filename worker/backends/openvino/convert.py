@@ -15,7 +15,7 @@ VERSION = 1
 
 log = logging.getLogger(__name__)
 
-# PyTorch's tracer and Python's filter of warnings are the process's own, and both models are loaded at once.
+# PyTorch's tracer and Python's filter of warnings are the process's own.
 _one_at_a_time = Lock()
 
 

@@ -49,7 +49,8 @@ _HUGE = 2 << 20
 
 
 def _huge_pages(size: int) -> Floats:
-    memory = mmap.mmap(-1, size * _SIZE + _HUGE)
+    # A child that is forked is to have its own, and shared memory has its own rule for huge pages.
+    memory = mmap.mmap(-1, size * _SIZE + _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # a kernel without them
             memory.madvise(mmap.MADV_HUGEPAGE)

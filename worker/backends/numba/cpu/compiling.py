@@ -3,7 +3,6 @@
 import hashlib
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
@@ -29,8 +28,10 @@ def compiled(*, reorder: bool = False) -> Callable[[Callable[Parameters, Result]
     def decorate(loop: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         rules: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
         function: Any = njit(**rules)(loop)
-        with suppress(RuntimeError):  # there is no folder that can be written
+        try:
             function._cache = Kept(loop)
+        except RuntimeError:  # there is no folder that can be written
+            _warn_once()
         return cast(Callable[Parameters, Result], function)
 
     return decorate
@@ -63,6 +64,11 @@ class Kept(_Base):  # type: ignore[misc]
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         # Numba looks at the function's own file alone; constants and what is inlined come from its neighbours.
         return (*super()._index_key(sig, codegen), _sources())
+
+
+@cache
+def _warn_once() -> None:
+    log.warning("compiled code cannot be kept: set NUMBA_CACHE_DIR to a folder that can be written")
 
 
 @cache

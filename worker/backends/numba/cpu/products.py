@@ -22,8 +22,6 @@ CHAIN = 256
 """Products that are summed up one after the other; longer sums are made of such chains, which keeps rounding low."""
 _STEPS = 2
 """Inner steps in one turn of the loop; inner lengths are multiples of it."""
-
-
 _AHEAD = 48 * PANEL
 """Values that are fetched ahead of the right side."""
 

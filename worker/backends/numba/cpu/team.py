@@ -12,13 +12,14 @@ import torch
 from worker.backends.numba.cpu.arena import Arena, Shelf
 
 Work = Callable[[int, int], None]
-Call = Callable[[], BaseException | None]
+Call = Callable[[], None]
 
 
 class Team:
     """Runs parts on a few threads, one of them the caller's; the next free one takes the next part.
 
-    Every thread that calls has helpers and memory of its own, so several may calculate at once.
+    Every thread that calls has helpers and memory of its own, so several may calculate at once. Work does not share out
+    work again, and a process that is forked has no helpers.
     """
 
     def __init__(self, size: int | None = None) -> None:
@@ -75,32 +76,32 @@ class _Crew:
         self.size = size
         self.arena = Arena()
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
-        self._ends: SimpleQueue[BaseException | None] = SimpleQueue()
         for number in range(1, size):
-            Thread(target=_serve, args=(self._calls, self._ends), name=f"kernel-{number}", daemon=True).start()
+            Thread(target=_serve, args=(self._calls,), name=f"kernel-{number}", daemon=True).start()
         # The thread that they help may end before the process does.
         finalize(self, _dismiss, self._calls, size - 1)
 
     def share(self, parts: int, work: Work) -> None:
         """See `Team.share`."""
         numbers = count()
+        ends: SimpleQueue[BaseException | None] = SimpleQueue()  # this call's own, whatever became of the last one
 
-        def take(member: int) -> BaseException | None:
+        def take(member: int) -> None:
+            end: BaseException | None = None
             try:
                 while (part := next(numbers)) < parts:
                     work(part, member)
             except BaseException as error:  # it is raised where the work was given out
-                return error
-            return None
+                end = error
+            ends.put(end)
 
         others = max(0, min(self.size, parts) - 1)
         for member in range(1, others + 1):
             self._calls.put(partial(take, member))
+        take(0)
         # All of them, also after an error: nobody is to write any more when the caller goes on.
-        errors = [take(0), *(self._ends.get() for _ in range(others))]
-        for error in errors:
-            if error is not None:
-                raise error
+        for error in _wait(ends, others + 1):
+            raise error
 
 
 def cut(total: int, most: int, *, unit: int = 1, members: int = 1) -> tuple[int, int]:
@@ -121,9 +122,24 @@ def groups_of(panels: int, parts: int, members: int) -> list[tuple[int, int]]:
     return [(panels * group // count, panels * (group + 1) // count) for group in range(count)]
 
 
-def _serve(calls: "SimpleQueue[Call | None]", ends: "SimpleQueue[BaseException | None]") -> None:
+def _serve(calls: "SimpleQueue[Call | None]") -> None:
     while (call := calls.get()) is not None:
-        ends.put(call())
+        call()
+
+
+def _wait(ends: "SimpleQueue[BaseException | None]", count: int) -> list[BaseException]:
+    """Wait for so many ends, whatever interrupts it; gives what went wrong."""
+    errors: list[BaseException] = []
+    while count:
+        try:
+            error = ends.get()
+        except BaseException as interrupt:  # Ctrl-C, while others still calculate
+            errors.append(interrupt)
+            continue
+        count -= 1
+        if error is not None:
+            errors.append(error)
+    return errors
 
 
 def _dismiss(calls: "SimpleQueue[Call | None]", members: int) -> None:
