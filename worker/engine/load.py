@@ -14,6 +14,7 @@ from worker.backends.cuda import CudaBackend
 from worker.chunks import Geometry
 from worker.engine.engine import Engine
 from worker.engine.usual import usual_items
+from worker.heap import give_back
 from worker.models.hub import WeightsSource
 from worker.models.interface import Backend, Vocoder
 from worker.models.plain import PlainBackend
@@ -54,6 +55,7 @@ def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
         max_wait_ms=settings.max_wait_ms,
         threads=threads,
     )
+    give_back()
     described = {"backend": backend.name, "precision": backend.precision, "device": str(backend.device)}
     for stage in ("restore", "vocode"):
         if stage in stages:
