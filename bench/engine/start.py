@@ -13,7 +13,7 @@ from worker.models.hub import WeightsSource
 def main() -> None:
     """Begin to hash the weights, import what computes, and answer requests."""
     weights, backend, precision, threads = sys.argv[1:]
-    hash_ahead(WeightsSource(folder=Path(weights), repositories=()), FILES)
+    hash_ahead(WeightsSource(folder=Path(weights), repositories=(), allow_other=True), FILES)
     from bench.engine.ours import commands
 
     def build() -> Commands:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from worker.models.digests import Digests
+from worker.models.digests import Digests, expected_md5
 from worker.models.errors import (
     CheckpointError,
     CheckpointHashError,
@@ -38,21 +38,17 @@ class Checkpoint:
     @property
     def sha256(self) -> str:
         """Of the whole file; waits for it."""
-        return self.file.digests().sha256
+        return self.file.sha256()
 
     def verified(self, *, allow_other: bool = False) -> str:
         """Wait for the sha256; raises `CheckpointHashError` if the md5 is not the published one, unless `allow_other`.
 
         So weights can be prepared meanwhile; they are not to be used before.
         """
-        digests = self.file.digests()
-        if digests.md5 != PUBLISHED_MD5[self.kind] and not allow_other:
-            raise CheckpointHashError(
-                str(self.path),
-                "the keys and shapes are right, but these are not the published weights: md5 "
-                f"{digests.md5} instead of {PUBLISHED_MD5[self.kind]}. {WHERE_TO_GET} {HOW_TO_OVERRIDE}",
-            )
-        return digests.sha256
+        published = expected_md5(self.kind, allow_other=allow_other)
+        if published is not None and not self.file.has_md5(published):
+            raise _other_weights(self.path, self.file.digests().md5, published)
+        return self.file.sha256()
 
 
 @dataclass(frozen=True)
@@ -66,14 +62,14 @@ class Verdict:
     error: CheckpointError | None
 
 
-def open_checkpoint(path: Path, file: str) -> Checkpoint:
-    """Open `path` as the published `file` (one of `FILES`), and begin to hash it.
+def open_checkpoint(path: Path, file: str, *, allow_other: bool = False) -> Checkpoint:
+    """Open `path` as the published `file` (one of `FILES`), and begin to hash it for `Checkpoint.verified`.
 
     Anything but its exact keys, shapes and types raises `CheckpointMismatchError`; a file that holds no such
     thing, or more than tensors, `CheckpointUnreadableError`. What it is by its hash, `Checkpoint.verified` tells.
     """
     opened = WeightsFile(path)
-    opened.start_hashing()
+    opened.start_hashing(expected_md5(file, allow_other=allow_other))
     table = opened.table()
     _check_layout(path, file, table)
     tensors = {key: value for key, value in table.items() if isinstance(value, Tensor)}
@@ -82,7 +78,7 @@ def open_checkpoint(path: Path, file: str) -> Checkpoint:
 
 def read_checkpoint(path: Path, file: str, *, allow_other: bool = False) -> Checkpoint:
     """Open a checkpoint and verify it; raises what `open_checkpoint` and `Checkpoint.verified` raise."""
-    checkpoint = open_checkpoint(path, file)
+    checkpoint = open_checkpoint(path, file, allow_other=allow_other)
     checkpoint.verified(allow_other=allow_other)
     return checkpoint
 
@@ -108,25 +104,35 @@ def vocoder_tensors(vocoder: Checkpoint, restorer: Checkpoint | None) -> dict[st
 
 
 def verify(folder: Path) -> list[Verdict]:
-    """Check both files in a folder as a worker would, and against the published md5."""
+    """Check both files in a folder as a worker would, but for what is known of them from before."""
     return [_verdict(folder / file, file) for file in FILES]
 
 
 def digest(path: Path) -> Digests:
-    """Md5 and sha256 of a file; raises `CheckpointUnreadableError` and `CheckpointChangedError`."""
+    """Md5 and sha256 of a file, worked out now; raises `CheckpointUnreadableError` and `CheckpointChangedError`."""
     return WeightsFile(path).digests()
 
 
 def _verdict(path: Path, file: str) -> Verdict:
     error: CheckpointError | None = None
     try:
-        read_checkpoint(path, file)
+        open_checkpoint(path, file, allow_other=True)
     except CheckpointError as found:
         error = found
     if not path.is_file():
         return Verdict(file, path, None, None, error)
     digests = digest(path)
+    if error is None and digests.md5 != PUBLISHED_MD5[file]:
+        error = _other_weights(path, digests.md5, PUBLISHED_MD5[file])
     return Verdict(file, path, digests.md5, digests.sha256, error)
+
+
+def _other_weights(path: Path, md5: str, published: str) -> CheckpointHashError:
+    return CheckpointHashError(
+        str(path),
+        f"the keys and shapes are right, but these are not the published weights: md5 {md5} instead of {published}. "
+        f"{WHERE_TO_GET} {HOW_TO_OVERRIDE}",
+    )
 
 
 def _check_layout(path: Path, file: str, tensors: Mapping[str, object]) -> None:

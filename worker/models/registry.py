@@ -32,7 +32,7 @@ def load_restorer(model_type: str, *, weights: WeightsSource, backend: Backend |
     if model_type in WEIGHT_FREE:
         return cast(Restorer, kind(device=str(backend.device)))
     place = obtain(weights, RESTORER_FILE)
-    checkpoint = open_checkpoint(place.files[RESTORER_FILE], RESTORER_FILE)
+    checkpoint = open_checkpoint(place.files[RESTORER_FILE], RESTORER_FILE, allow_other=weights.allow_other)
     return cast(
         Restorer,
         kind.from_tensors(
@@ -54,7 +54,9 @@ def load_vocoder(model_type: str, *, weights: WeightsSource, backend: Backend | 
     if model_type in WEIGHT_FREE:
         return cast(Vocoder, kind(device=str(backend.device)))
     place = obtain(weights, VOCODER_FILE)
-    opened = {file: open_checkpoint(path, file) for file, path in sorted(place.files.items())}
+    opened = {
+        file: open_checkpoint(path, file, allow_other=weights.allow_other) for file, path in sorted(place.files.items())
+    }
     tensors = vocoder_tensors(opened[VOCODER_FILE], opened.get(RESTORER_FILE))
     hashes = partial(_hashes, opened, allow_other=weights.allow_other)
     return cast(Vocoder, kind.from_tensors(tensors, backend=backend, hashes=hashes))

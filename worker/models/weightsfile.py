@@ -3,16 +3,19 @@
 import logging
 import weakref
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
-from worker.models.digests import Digests, digests_of, start_hashing, state_of
+from worker.models.digests import Digests, digests_of, has_md5, sha256_of, start_hashing, state_of
 from worker.models.errors import CheckpointChangedError, CheckpointUnreadableError
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 WHERE_TO_GET = "Get the published file with `voicefixer-queue weights pull`."
 _WRAPPERS = ("state_dict", "generator")
@@ -58,21 +61,32 @@ class WeightsFile:
         self.check_unchanged()
         return {str(key): value for key, value in content.items()}
 
-    def start_hashing(self) -> None:
-        """Hash in the background; `digests` waits for it."""
-        start_hashing(self._file.fileno(), self._state)
+    def start_hashing(self, published: str | None) -> None:
+        """Hash in the background; `sha256` waits for it, and `has_md5` where that md5 is given here."""
+        start_hashing(self._file.fileno(), self._state, published)
 
-    def digests(self) -> Digests:
-        """Md5 and sha256 of the whole file, worked out once a process for each state of it.
+    def sha256(self) -> str:
+        """The sha256 of the whole file, worked out once a process for each state of it.
 
         Raises `CheckpointUnreadableError` and `CheckpointChangedError`.
         """
+        return self._asked(lambda: sha256_of(self._file.fileno(), self._state))
+
+    def has_md5(self, published: str) -> bool:
+        """Whether the whole file has this md5, which may be known from an earlier start. Raises like `sha256`."""
+        return self._asked(lambda: has_md5(self._file.fileno(), self._state, published))
+
+    def digests(self) -> Digests:
+        """Md5 and sha256 of the whole file, worked out now. Raises like `sha256`."""
+        return self._asked(lambda: digests_of(self._file.fileno()))
+
+    def _asked(self, ask: Callable[[], Answer]) -> Answer:
         try:
-            found = digests_of(self._file.fileno(), self._state)
+            answer = ask()
         except OSError as error:
             raise _unreadable(self.path, error) from None
         self.check_unchanged()
-        return found
+        return answer
 
     def check_unchanged(self) -> None:
         """Raise `CheckpointChangedError` if the file was written into since it was opened.

@@ -17,3 +17,9 @@ def restorer(source):
 @pytest.fixture(scope="session")
 def vocoder(source):
     return load_vocoder("VoiceFixerVocoder", weights=source)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Nothing is remembered in the user's cache, nor from one test to the next."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own-cache"))

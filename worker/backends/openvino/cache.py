@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from worker.backends.openvino.library import core, ov
+from worker.models.known import user_cache
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +28,8 @@ def cache_folders(beside: Path | None = None) -> list[Path]:
     The hub's cache is not ours to write into, so weights that lie there have none beside them.
     """
     folders = [beside / "openvino"] if beside is not None and os.access(beside, os.F_OK) else []
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "")
-    try:
-        # A relative one is to be ignored, says the XDG Base Directory Specification.
-        home = cache if cache.is_absolute() else Path.home() / ".cache"
-    except RuntimeError:  # neither HOME nor an entry in /etc/passwd
-        return folders
-    return [*folders, home / "voicefixer-queue" / "openvino"]
+    cache = user_cache()
+    return folders if cache is None else [*folders, cache / "openvino"]
 
 
 class ModelCache:
