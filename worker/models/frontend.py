@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+import worker.models.mathlib as _settled  # noqa: F401 - for what it does, before the first window is made
 from worker.models.constants import HOP, N_BINS, N_MELS, PAD, SAMPLE_RATE, WINDOW
 
 POWER_FLOOR = 1e-8

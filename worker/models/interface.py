@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import worker.models.mathlib as _settled  # noqa: F401 - for what it does, before any model computes
+
 if TYPE_CHECKING:
     from worker.models.networks import RestorerNetwork
     from worker.models.tfgan import TFGAN

@@ -2,7 +2,7 @@
 
 import mmap
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import prod
 
 import numpy as np
@@ -28,7 +28,11 @@ def aligned(*shape: int) -> Floats:
 
 
 class Shelf:
-    """Memory for what is kept: a few blocks of huge pages, which are there in a fraction of the time of small ones."""
+    """Memory for what is kept: a few large blocks.
+
+    They are not asked for as huge pages: those are quick where memory is, but a virtual machine's host may have to find
+    each one first, and then loading takes half a second longer.
+    """
 
     def __init__(self) -> None:
         self._free = np.empty(0, np.float32)
@@ -37,26 +41,19 @@ class Shelf:
         """An array of these lengths, whatever it holds, that begins with a line of the cache."""
         size = prod(shape)
         if size > len(self._free):
-            self._free = _huge_pages(max(size, _BLOCK))
+            self._free = _pages(max(size, _BLOCK))
         array, self._free = self._free[:size], self._free[-(-size // _LINE) * _LINE :]
         return array.reshape(shape)
 
 
 _BLOCK = 16 << 20
 """Values of a block."""
-_HUGE = 2 << 20
-"""Bytes of a huge page, and what it begins at a multiple of."""
 
 
-def _huge_pages(size: int) -> Floats:
-    # A child that is forked is to have its own, and shared memory has its own rule for huge pages.
-    memory = mmap.mmap(-1, size * _SIZE + _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a kernel without them
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    values = np.frombuffer(memory, np.float32)
-    skip = -values.ctypes.data % _HUGE // _SIZE
-    return values[skip : skip + size]
+def _pages(size: int) -> Floats:
+    # Private: by default it would be shared with every child that is forked.
+    memory = mmap.mmap(-1, size * _SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(memory, np.float32)
 
 
 def aligned_copy(array: Floats) -> Floats:
