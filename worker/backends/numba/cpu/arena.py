@@ -31,7 +31,7 @@ class Shelf:
     """Memory for what is kept: a few large blocks.
 
     They are not asked for as huge pages: those are quick where memory is, but a virtual machine's host may have to find
-    each one first, and then loading takes half a second longer.
+    each one first, and then loading takes some tenths of a second longer.
     """
 
     def __init__(self) -> None:
