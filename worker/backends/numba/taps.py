@@ -12,7 +12,7 @@ import numpy as np
 from worker.backends.numba.cpu.arena import Arena
 from worker.backends.numba.cpu.compiling import Floats, compiled
 from worker.backends.numba.cpu.products import PANEL, ROWS, multiply, panels
-from worker.backends.numba.cpu.team import Team, cut, groups_of
+from worker.backends.numba.cpu.team import Team, cut, share_panels
 from worker.backends.numba.cpu.vectors import ADDRESS, REAL, SIZE, Address, Code, emitted
 
 
@@ -156,16 +156,12 @@ class TapConvolution:
 
 def share_values(team: Team, total: int, count: int, work: Callable[[int, int, tuple[int, int], Floats], None]) -> None:
     """Call `work(first, last, panels, sums)` for parts of so many values, each for all panels or for some."""
-    parts, size = cut(total, _MOST, unit=ROWS)
-    groups = groups_of(count, parts, team.size)
+    size = cut(total, _MOST, unit=ROWS)[1]
     with team.arena.frame():
         spaces = [team.arena.take(_TURN, PANEL) for _ in range(team.size)]
-
-        def run(number: int, member: int) -> None:
-            part, group = divmod(number, len(groups))
-            work(part * size, min((part + 1) * size, total), groups[group], spaces[member])
-
-        team.share(parts * len(groups), run)
+        share_panels(
+            team, total, size, count, lambda first, last, some, member: work(first, last, some, spaces[member])
+        )
 
 
 _MOST = 20 * ROWS

@@ -12,7 +12,7 @@ import numpy as np
 from worker.backends.numba.cpu.arena import Arena
 from worker.backends.numba.cpu.compiling import Floats, compiled
 from worker.backends.numba.cpu.products import PANEL, ROWS, multiply, panels
-from worker.backends.numba.cpu.team import Team, cut, groups_of
+from worker.backends.numba.cpu.team import Team, cut, share_panels
 from worker.backends.numba.cpu.vectors import ADDRESS, LANES, NUMBER, REAL, SIZE, Address, Code, Vector, emitted
 from worker.backends.numba.winograd import PRODUCTS, collect, filter_transform, transform
 
@@ -238,16 +238,16 @@ class TileConvolution:
     def _share(self, size: tuple[int, int], channels: int, work: Work) -> None:
         total = -(-size[0] // 4) * -(-size[1] // 4)
         team = self._team
-        parts, turn = cut(total, max(_FEWEST, _VALUES // channels), unit=ROWS)
-        groups = groups_of(len(self._filters), parts, team.size)
+        turn = cut(total, max(_FEWEST, _VALUES // channels), unit=ROWS)[1]
         with team.arena.frame():
             spaces = [_space(team.arena, turn, channels) for _ in range(team.size)]
-
-            def run(number: int, member: int) -> None:
-                part, group = divmod(number, len(groups))
-                work(part * turn, min((part + 1) * turn, total), groups[group], spaces[member])
-
-            team.share(parts * len(groups), run)
+            share_panels(
+                team,
+                total,
+                turn,
+                len(self._filters),
+                lambda first, last, some, member: work(first, last, some, spaces[member]),
+            )
 
 
 def _space(arena: Arena, turn: int, channels: int) -> tuple[Floats, Floats]:

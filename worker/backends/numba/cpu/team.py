@@ -122,6 +122,23 @@ def groups_of(panels: int, parts: int, members: int) -> list[tuple[int, int]]:
     return [(panels * group // count, panels * (group + 1) // count) for group in range(count)]
 
 
+def share_panels(
+    team: Team, total: int, size: int, panels: int, work: Callable[[int, int, tuple[int, int], int], None]
+) -> None:
+    """Call `work(first, last, some, member)` for parts of `size`, each for all panels or, if few, for some.
+
+    `some` are the first and last of those panels.
+    """
+    parts = -(-total // size)
+    groups = groups_of(panels, parts, team.size)
+
+    def run(number: int, member: int) -> None:
+        part, group = divmod(number, len(groups))
+        work(part * size, min((part + 1) * size, total), groups[group], member)
+
+    team.share(parts * len(groups), run)
+
+
 def _serve(calls: "SimpleQueue[Call | None]") -> None:
     while (call := calls.get()) is not None:
         call()
