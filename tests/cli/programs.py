@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -38,6 +39,8 @@ def start(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.P
         text=True,
         env=env or environment(),
         cwd=ROOT,
+        # A shell's background job ignores Ctrl-C, and so would its children: the tests are to run there too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
