@@ -52,17 +52,31 @@ class Client:
     def submit(self, path: Path, fields: Mapping[str, str], sent: Callable[[int, int], None]) -> Document:
         """Upload a recording, read as it is sent, and give its job; *sent* hears bytes done and total.
 
+        It is sent once: tried again is only what never reached the server, which may be restarting.
+
         Raises:
             ServerProblem: if the server refuses it.
             ServerUnreachable: if the connection fails.
             CommandError: if the file cannot be read.
         """
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                return self._submit(path, fields, sent)
+            except httpx.ConnectError as error:
+                if time.monotonic() > deadline:
+                    raise self._unreachable(error) from None
+            time.sleep(0.5)
+
+    def _submit(self, path: Path, fields: Mapping[str, str], sent: Callable[[int, int], None]) -> Document:
         try:
             with path.open("rb") as file:
                 counted = _Counted(file, path.stat().st_size, sent)
                 answer = self._http.post("/v1/jobs", data=fields, files={"file": (path.name, counted)})  # type: ignore[dict-item]
         except OSError as error:
             raise CommandError(f"{path} cannot be read: {error.strerror}.") from None
+        except httpx.ConnectError:  # nothing was sent
+            raise
         except httpx.TransportError as error:
             raise self._unreachable(error) from None
         return _document(_checked(answer))

@@ -1,5 +1,7 @@
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from cli.client import Client
@@ -102,6 +104,35 @@ def test_an_upload_is_never_sent_twice(tmp_path: Path) -> None:
     ):
         client.submit(tmp_path / "a.wav", {}, lambda *_: None)
     assert len(server.asked) == 1
+
+
+def test_an_upload_waits_for_a_server_that_cannot_be_reached_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "talk.wav"
+    path.write_bytes(b"RIFF" * 100)
+    with fake_server({"POST /v1/jobs": [document({"id": "one"}, 202)]}) as server, Client(server.url) as client:
+        post, refusals = client._http.post, [httpx.ConnectError("refused")] * 2
+
+        def restarting(*args: Any, **options: Any) -> httpx.Response:
+            if refusals:
+                raise refusals.pop()
+            return post(*args, **options)
+
+        monkeypatch.setattr(client._http, "post", restarting)
+        assert client.submit(path, {}, lambda done, total: None)["id"] == "one"
+        assert server.asked == ["POST /v1/jobs"]
+        assert path.read_bytes() in server.bodies[0]
+
+
+def test_an_upload_gives_up_on_a_server_that_stays_away(tmp_path: Path) -> None:
+    path = tmp_path / "talk.wav"
+    path.write_bytes(b"RIFF")
+    with (
+        Client(f"http://127.0.0.1:{free_port()}", patience=0.3) as client,
+        pytest.raises(ServerUnreachable, match="nothing answers there"),
+    ):
+        client.submit(path, {}, lambda done, total: None)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
