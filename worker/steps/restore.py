@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shared.keys import chunk_key, noise_key, pcm_key
-from shared.records import SPLIT, Piece
+from shared.records import SPLIT, Message
 from worker.arrays import Floats, get_array, put_array
 from worker.chunks import Window, sample_range
 from worker.engine import RestoreItem
@@ -28,7 +28,7 @@ class NoiseUnknown(ModelError):
     code = "noise_unknown"
 
 
-def restore(task: Task) -> list[Piece] | None:
+def restore(task: Task) -> list[Message] | None:
     """Read a window with its context, restore each channel, keep the mel of the core (and its fades)."""
     plan = task.plan()
     window = plan.windows[_index(task)]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from shared.keys import chunk_key
-from shared.records import Piece
+from shared.records import Message, Piece
 from worker.arrays import put_array
 from worker.chunks import Window, output_span, vocoder_view
 from worker.engine import VocodeItem
@@ -15,7 +15,7 @@ from worker.models.interface import MelSpan
 from worker.task import Task
 
 
-def vocode(task: Task) -> list[Piece] | None:
+def vocode(task: Task) -> list[Message] | None:
     """Read the mel of the core and its halo from all pieces that hold it; keep the core's samples `[n, C]`."""
     plan = task.plan()
     assert task.claim.piece.index is not None
