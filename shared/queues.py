@@ -56,13 +56,13 @@ def queues_of(stages: Iterable[str]) -> list[str]:
 def celery_app(settings: Settings) -> Celery:
     """Make a Celery application on the broker, without tasks.
 
-    The choices are explained in docs/architecture.md: no result backend, acknowledgement at the start, no prefetch,
+    The choices are explained in docs/architecture.md: no result backend, late acknowledgement, no prefetch,
     no ETA; queues are looked at in the order of `shared.turns`.
     """
     app = Celery("voicefixer-queue", broker=settings.celery_url, set_as_current=False)
     app.conf.update(
         accept_content=["json"],
-        # Messages only wake workers: whether their work is done is known from leases, whatever becomes of them.
+        # A message is given back when its work has ended; come again meanwhile, it meets a live lease and is dropped.
         task_acks_late=True,
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,
