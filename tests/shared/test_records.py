@@ -288,6 +288,17 @@ def test_who_is_patient_asks_again_until_redis_is_back(client, monkeypatch):
     monkeypatch.setattr(client, "ping", ping)
     JobRecords(client, patient=lambda: True).ping()
     assert next(away, None) is None
+
+
+def test_patience_has_an_end(client, monkeypatch):
+    monkeypatch.setattr("shared.records.script.time.sleep", lambda _: None)
+    asked = []
+
+    def ping():
+        asked.append(1)
+        raise redis.ConnectionError("away")
+
+    monkeypatch.setattr(client, "ping", ping)
     with pytest.raises(QueueUnavailable):
-        monkeypatch.setattr(client, "ping", lambda: (_ for _ in ()).throw(redis.ConnectionError("away")))
         JobRecords(client, patient=iter([True, True, False]).__next__).ping()
+    assert len(asked) == 3
