@@ -14,9 +14,11 @@ from cli.errors import StackError
 from cli.folder import DataFolder, claim
 from cli.network import free_port, reachable_url, require_free
 from cli.processes import Program, own_command
+from cli.recover import recover
 from cli.redis_server import RedisServer
 from cli.signals import StopSignals
 from cli.supervisor import Supervisor
+from shared.connections import open_records
 from shared.settings import Settings, load_settings
 
 Models = Literal["voicefixer", "baseline"]
@@ -123,6 +125,14 @@ class _Stack:
         self._environment["VFQ_REDIS_URL"] = server.url
         self._supervisor.start(server.program())
         server.wait(self._supervisor.check)
+        self._recover()
+
+    def _recover(self) -> None:
+        """Where the file of Redis is gone, as from a copied data folder, jobs come back from the objects."""
+        overrides = {name.lower().removeprefix("vfq_"): value for name, value in self._environment.items()}
+        settings = load_settings(**overrides)
+        if not open_records(settings, retries=1).page(status=None, created_after=None, before=None, limit=1):
+            recover(settings)
 
     def _program(self, name: str, *arguments: str) -> Program:
         log = self._folder.log(name.replace(" ", "-"))

@@ -28,16 +28,24 @@ class _Part:
     start: int
     stop: int
 
-    def halves(self, margin: int) -> tuple[Self, Self] | None:
-        """Give two parts that keep the same together and see *margin* frames more, or None if that gains nothing."""
+    def smaller(self, margin: int) -> list[Self]:
+        """Give parts that keep the same together and see *margin* frames beyond it; none if that gains nothing."""
+        trimmed = self._trimmed(margin)  # the last window of a file reaches further back than it must
+        if trimmed != self:
+            return [trimmed]
         middle = -(-(self.start + self.stop) // (2 * GRID)) * GRID
         if not self.start < middle < self.stop:
-            return None
-        left = replace(self, stop=middle, seen_stop=min(self.seen_stop, middle + margin))
-        right = replace(self, start=middle, seen_start=max(self.seen_start, middle - margin))
-        length = self.seen_stop - self.seen_start
-        gains = max(one.seen_stop - one.seen_start for one in (left, right)) < length
-        return (left, right) if gains else None
+            return []
+        halves = [replace(self, stop=middle)._trimmed(margin), replace(self, start=middle)._trimmed(margin)]
+        return halves if max(map(_length, halves)) < _length(self) else []
+
+    def _trimmed(self, margin: int) -> Self:
+        begin = (self.start - margin) // GRID * GRID
+        return replace(self, seen_start=max(self.seen_start, begin), seen_stop=min(self.seen_stop, self.stop + margin))
+
+
+def _length(part: _Part) -> int:
+    return part.seen_stop - part.seen_start
 
 
 def restore_window(
@@ -51,15 +59,15 @@ def restore_window(
 
     def run(part: _Part) -> Floats:
         first = (part.seen_start - window.seen_start) * HOP
-        samples = padded[:, first : first + padded_length(part.seen_stop - part.seen_start)]
+        samples = padded[:, first : first + padded_length(_length(part))]
         try:
             mels = engine.restore([RestoreItem(*pair) for pair in zip(samples, conditions, strict=True)])
         except MemoryExhausted:
-            halves = None if any(one.mode == 2 for one in conditions) else part.halves(context)
-            if halves is None:
+            parts = [] if any(one.mode == 2 for one in conditions) else part.smaller(context)
+            if not parts:
                 raise
             _tell(part)
-            return np.concatenate([run(half) for half in halves], axis=1)
+            return np.concatenate([run(one) for one in parts], axis=1)
         kept = slice(part.start - part.seen_start, part.stop - part.seen_start)
         return np.stack([mel[kept] for mel in mels])
 
@@ -81,15 +89,15 @@ def vocode_window(engine: Engine, mel: Floats, span: MelSpan, *, halo: int) -> l
         try:
             return engine.vocode([VocodeItem(channel, asked) for channel in seen])
         except MemoryExhausted:
-            halves = part.halves(halo)
-            if halves is None:
+            parts = part.smaller(halo)
+            if not parts:
                 raise
             _tell(part)
-            return [np.concatenate(pair) for pair in zip(*map(run, halves), strict=True)]
+            return [np.concatenate(made) for made in zip(*map(run, parts), strict=True)]
 
     last = -(-span.stop // HOP)
     return run(_Part(span.first_frame, span.first_frame + mel.shape[1], span.start // HOP, last))
 
 
 def _tell(part: _Part) -> None:
-    log.warning("memory ran out; the window is computed in smaller parts", frames=part.seen_stop - part.seen_start)
+    log.warning("memory ran out; the window is computed in smaller parts", frames=_length(part))
