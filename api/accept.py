@@ -1,13 +1,10 @@
-"""Taking a job in: manifest, record, message, in this order, and all of it back if a step fails."""
-
-import time
+"""Taking a job in: manifest, record, message, in this order, and back again if one of the first two fails."""
 
 from api.services import Services
 from shared import log
 from shared.errors import QueueUnavailable, StorageError
 from shared.jobs import Job, JobInput, JobOptions, Manifest, Progress, Status
 from shared.keys import job_prefix, manifest_key
-from shared.records import SPLIT
 
 _log = log.logger("api")
 
@@ -16,18 +13,29 @@ def accept(to: Services, job_id: str, source: JobInput, options: JobOptions) -> 
     """Queue a job whose recording is in storage.
 
     Raises:
-        QueueUnavailable: if Redis or the broker does not take it; nothing of it is left then.
+        TooManyJobs: if as many of its priority are not over; nothing of it is left then.
+        QueueUnavailable: the same, if Redis does not take it.
         StorageError: the same for storage.
     """
-    created = round(time.time(), 6)  # what a score in Redis keeps exactly
-    manifest = Manifest(id=job_id, created_at=created, input=source, options=options)
+    deadline = options.deadline_seconds or to.settings.deadline_seconds
+    options = options.model_copy(update={"deadline_seconds": deadline})
     try:
+        created = round(to.records.now(), 6)  # what a score in Redis keeps exactly
+        manifest = Manifest(id=job_id, created_at=created, input=source, options=options)
         to.store.put(manifest_key(job_id), manifest.model_dump_json().encode(), content_type="application/json")
-        to.records.create(manifest)  # False would mean that a lost answer was asked for again: the record is ours
-        to.dispatcher.send(job_id, [SPLIT], options.priority)
+        # `known` would mean that a lost answer was asked for again: the record is ours.
+        word, messages = to.records.create(manifest, most=to.admission.most(options.priority))
     except BaseException as error:
         if _take_back(to, job_id) or not isinstance(error, QueueUnavailable):
             raise
+        return _as_accepted(to, manifest)
+    if word == "full":
+        forget_objects(to, job_id)
+        raise to.admission.too_many(options.priority)
+    try:
+        to.dispatcher.send(messages)
+    except QueueUnavailable as error:
+        _log.warning("a message is left to the reconciler", job_id=job_id, reason=error.message)
     return _as_accepted(to, manifest)
 
 

@@ -165,7 +165,8 @@ SUBMIT_RESPONSES: ResponseDict = {
     "422": _problem(
         "`invalid_request`, `file_missing`, `file_empty`, `input_not_allowed`, `input_missing` or `input_too_large`."
     ),
-    "503": _DOWN,
+    "429": _problem("`too_many_jobs`: send it again when some are done.", "Retry-After"),
+    "503": _problem("`queue_unavailable`, `storage_unavailable` or `queue_full`: try again.", "Retry-After"),
 }
 LIST_RESPONSES: ResponseDict = {
     "200": _json(JobPage, "A page of jobs.", "Link"),

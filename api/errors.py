@@ -124,6 +124,20 @@ class InputTooLarge(Unprocessable):
     code: ClassVar[str] = "input_too_large"
 
 
+class TooManyJobs(RequestError):
+    """As many jobs of a priority as VFQ_MAX_OPEN_INTERACTIVE or VFQ_MAX_OPEN_BULK says are not over."""
+
+    code: ClassVar[str] = "too_many_jobs"
+    status: ClassVar[int] = 429
+
+
+class QueueFull(RequestError):
+    """Redis uses more of its memory than VFQ_MAX_REDIS_SHARE."""
+
+    code: ClassVar[str] = "queue_full"
+    status: ClassVar[int] = 503
+
+
 class JobNotFound(RequestError):
     """No job has this id."""
 

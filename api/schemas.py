@@ -38,6 +38,7 @@ class OptionsView(BaseModel):
     mode: int
     seed: int
     priority: Priority
+    deadline_seconds: float | None
     samples: int | None
     output: OutputRequest
 

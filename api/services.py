@@ -6,6 +6,7 @@ from typing import cast
 import redis
 from flask import Flask, current_app
 
+from api.admission import Admission
 from shared.connections import open_presence, open_records, open_store
 from shared.presence import Presence
 from shared.queues import Dispatcher, celery_app
@@ -27,6 +28,7 @@ class Services:
         store: objects
         dispatcher: sends work to the queues
         presence: tells which workers are alive
+        admission: whether a job may come in
         broker: the queues' Redis, if it is not the one with the records
 
     """
@@ -36,6 +38,7 @@ class Services:
     store: ObjectStore
     dispatcher: Dispatcher
     presence: Presence
+    admission: Admission
     broker: redis.Redis | None = None
 
     def install(self, app: Flask) -> None:
@@ -62,11 +65,16 @@ def connected(
         SettingsError: if a setting is wrong.
     """
     apart = settings.broker_url if settings.celery_url != settings.redis_url else None
+    broker = connect(apart, retries=1, timeout=2) if apart else None
+    records = records or open_records(settings, retries=2, timeout=3)
+    store = store or open_store(settings)
+    servers = [connect(settings.redis_url, retries=1, timeout=2), *([broker] if broker else [])]
     return Services(
         settings=settings,
-        records=records or open_records(settings, retries=2, timeout=3),
-        store=store or open_store(settings),
+        records=records,
+        store=store,
         dispatcher=dispatcher or Dispatcher(celery_app(settings)),
         presence=presence or open_presence(settings, retries=1, timeout=2),
-        broker=connect(apart, retries=1, timeout=2) if apart else None,
+        admission=Admission(settings, records, store, servers),
+        broker=broker,
     )

@@ -35,7 +35,7 @@ def submit(to: Services, request: Request) -> Job:
 
     Raises:
         RequestError: if it cannot be done as asked.
-        QueueUnavailable: if Redis or the broker is down.
+        QueueUnavailable: if Redis is down.
         StorageError: if storage is.
     """
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -54,7 +54,7 @@ def _from_form(to: Services, request: Request) -> Job:
     boundary = request.mimetype_params.get("boundary", "")
     if not boundary or len(boundary) > 200 or not boundary.isascii():
         raise MalformedForm("Content-Type names no usable boundary.")
-    to.records.ping()  # better told before two gigabytes than after
+    to.admission.check()  # better told before two gigabytes than after
     job_id = uuid.uuid4().hex
     about_job(job_id)
     with to.store.writer(source_key(job_id)) as out:
@@ -72,6 +72,7 @@ def _from_form(to: Services, request: Request) -> Job:
 
 def _from_json(to: Services, request: Request) -> Job:
     asked = read_options(_json_body(request), to.settings, model=JobRequest)
+    to.admission.check(asked.priority)
     source = _stored_input(to, asked.input.key)
     job_id = uuid.uuid4().hex
     about_job(job_id)

@@ -1,7 +1,9 @@
 """The connections that the settings name, opened."""
 
+from collections.abc import Callable
+
 from shared.presence import Presence
-from shared.records import JobRecords, connect
+from shared.records import JobRecords, Repairs, Retention, Terms, connect
 from shared.settings import Settings
 from shared.storage import ObjectStore, open_storage
 
@@ -19,9 +21,27 @@ def open_store(settings: Settings) -> ObjectStore:
     )
 
 
-def open_records(settings: Settings, *, retries: int = 8, timeout: float = 10.0) -> JobRecords:
-    """Open the job records; for `retries` and `timeout` see `shared.records.connect`."""
-    return JobRecords(connect(settings.redis_url, retries=retries, timeout=timeout), prefix=settings.key_prefix)
+def open_records(
+    settings: Settings, *, retries: int = 8, timeout: float = 10.0, patient: Callable[[], bool] = lambda: False
+) -> JobRecords:
+    """Open the job records; for `retries` and `timeout` see `shared.records.connect`, for `patient` its class."""
+    return JobRecords(
+        connect(settings.redis_url, retries=retries, timeout=timeout),
+        prefix=settings.key_prefix,
+        terms=Terms(lease=settings.lease_seconds, attempts=settings.max_attempts),
+        patient=patient,
+    )
+
+
+def open_repairs(settings: Settings) -> Repairs:
+    """Open the reconciler's side of the records. In haste: it looks again every second."""
+    client = connect(settings.redis_url, retries=1, timeout=5.0)
+    return Repairs(client, prefix=settings.key_prefix, attempts=settings.max_attempts)
+
+
+def open_retention(settings: Settings) -> Retention:
+    """Open the sweeper's side of the records."""
+    return Retention(connect(settings.redis_url, retries=1, timeout=5.0), prefix=settings.key_prefix)
 
 
 def open_presence(settings: Settings, *, retries: int = 8, timeout: float = 10.0) -> Presence:

@@ -1,5 +1,6 @@
 """What a job is: what may be asked, which states it passes through, what is known of it."""
 
+import json
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -75,6 +76,13 @@ class JobOptions(BaseModel):
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of mode 2, which is random.")
     priority: Priority = Field("interactive", description="`interactive` jobs are served before `bulk` ones.")
+    deadline_seconds: float | None = Field(
+        None,
+        gt=0,
+        le=366 * 86_400,
+        allow_inf_nan=False,
+        description="Seconds from now after which the job ends as `expired` if it is not done. Default: the service's.",
+    )
     samples: int | None = Field(None, ge=1, description="`vocode` alone: length of the result; 441·(T−1) by default.")
     output: OutputRequest = Field(default_factory=OutputRequest)
     metadata: dict[str, Any] = Field(default_factory=dict, description="The caller's own, given back unchanged.")
@@ -123,6 +131,8 @@ class JobError(BaseModel):
     code: str = Field(description="Stable, for machines.")
     message: str = Field(description="For people: what is wrong and what can be done.")
     stage: str | None = None
+    attempts: int | None = Field(None, description="`chunk_failed`: how often it was tried.")
+    cause: str | None = Field(None, description="`chunk_failed`: why the last attempt came to nothing.")
 
 
 class JobOutput(BaseModel):
@@ -139,6 +149,27 @@ class JobOutput(BaseModel):
     bit_depth: int | None = None
     channels: int = 1
     gain_db: float = Field(0.0, description="Applied to the whole file, only where it would have clipped.")
+
+
+class Ending(BaseModel):
+    """How a job ended: kept beside its objects, so that a Redis that is lost can be rebuilt."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: Status
+    started_at: float | None = None
+    completed_at: float
+    result: int | None = Field(None, description="The attempt whose result counts.")
+    seconds: float | None = Field(None, description="Of the recording.")
+    models: dict[str, str] = Field({}, description="Stage -> who worked on it, as the record has it.")
+    output: JobOutput | None = None
+    error: JobError | None = None
+
+    def document(self) -> str | None:
+        """Give output or error as the record has it."""
+        if self.output:
+            return json.dumps({"output": self.output.model_dump()})
+        return json.dumps({"error": self.error.model_dump(exclude_none=True)}) if self.error else None
 
 
 class Progress(BaseModel):

@@ -2,6 +2,9 @@
 
 from typing import Literal
 
+#: Under which every job has a folder.
+JOBS_PREFIX = "jobs/"
+
 
 def job_prefix(job_id: str) -> str:
     """All that belongs to a job."""
@@ -11,6 +14,11 @@ def job_prefix(job_id: str) -> str:
 def manifest_key(job_id: str) -> str:
     """What was asked."""
     return f"jobs/{job_id}/manifest.json"
+
+
+def ending_key(job_id: str) -> str:
+    """How it ended."""
+    return f"jobs/{job_id}/end.json"
 
 
 def source_key(job_id: str) -> str:

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from shared.errors import QueueUnavailable
 from shared.jobs import Priority
-from shared.records import Kind, Piece
+from shared.records import Kind, Lane, Message
 from shared.settings import Settings
 
 #: What a worker may serve, and the kinds of work that belong to it.
@@ -31,30 +31,38 @@ def task_name(kind: Kind) -> str:
     return f"voicefixer.{kind}"
 
 
-def queue_name(kind: Kind, priority: Priority) -> str:
-    """Queue of one kind of work at one priority.
+def queue_name(lane: Lane) -> str:
+    """Celery's queue of a lane.
 
-    Workers look at their queues in the order of the names: kombu keeps them in a set, so its order "priority"
-    would be any.
+    Workers look at their queues in the order of the names: first by priority, then what had its turn before, then
+    what is nearest to a job's end.
     """
-    return f"{PRIORITIES.index(priority)}-{priority}.{_ORDER.index(kind)}-{kind}"
+    turn = "0-again" if lane.again else "1-first"
+    return f"{PRIORITIES.index(lane.priority)}-{lane.priority}.{turn}.{_ORDER.index(lane.kind)}-{lane.kind}"
+
+
+def lanes_of(stages: Iterable[str]) -> list[Lane]:
+    """Lanes of a worker in the order in which it looks at them."""
+    kinds = [kind for stage in set(stages) for kind in STAGES[stage]]
+    lanes = [Lane(kind, priority, again) for kind in kinds for priority in PRIORITIES for again in (True, False)]
+    return sorted(lanes, key=queue_name)
 
 
 def queues_of(stages: Iterable[str]) -> list[str]:
     """Queues of a worker in the order in which it looks at them."""
-    kinds = [kind for stage in set(stages) for kind in STAGES[stage]]
-    return sorted(queue_name(kind, priority) for priority in PRIORITIES for kind in kinds)
+    return [queue_name(lane) for lane in lanes_of(stages)]
 
 
 def celery_app(settings: Settings) -> Celery:
     """Make a Celery application on the broker, without tasks.
 
     The choices are explained in docs/architecture.md: no result backend, late acknowledgement, no prefetch,
-    no ETA; queues are looked at in a fixed order.
+    no ETA; queues are looked at in the order of `shared.turns`.
     """
     app = Celery("voicefixer-queue", broker=settings.celery_url, set_as_current=False)
     app.conf.update(
         accept_content=["json"],
+        # A message is given back when its work has ended; come again meanwhile, it meets a live lease and is dropped.
         task_acks_late=True,
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,
@@ -73,7 +81,7 @@ def celery_app(settings: Settings) -> Celery:
             "visibility_timeout": settings.visibility_timeout,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
-            "queue_order_strategy": "sorted",
+            "queue_order_strategy": "shared.turns:Turns",
             "priority_steps": [0],  # messages have none of their own: one key a queue to wait at, not four
             "socket_timeout": 10,
             "socket_connect_timeout": 5,
@@ -90,19 +98,19 @@ class Dispatcher:
     def __init__(self, app: Celery) -> None:
         self._app = app
 
-    def send(self, job_id: str, pieces: Iterable[Piece], priority: Priority) -> None:
-        """Wake workers for these pieces.
+    def send(self, messages: Iterable[Message]) -> None:
+        """Wake workers for pieces.
 
         Raises:
-            QueueUnavailable: if the broker does not take a message after a few tries.
+            QueueUnavailable: if the broker does not take a message after a few tries; the reconciler sends it later.
         """
-        for piece in pieces:
-            args = [job_id] if piece.index is None else [job_id, piece.index]
+        for message in messages:
+            piece = message.piece
             try:
                 self._app.send_task(
                     task_name(piece.kind),
-                    args=args,
-                    queue=queue_name(piece.kind, priority),
+                    args=[message.job_id, piece.index, str(message.lane), message.number],
+                    queue=queue_name(message.lane),
                     retry=True,
                     retry_policy={
                         "max_retries": 5,

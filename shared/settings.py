@@ -64,6 +64,11 @@ class Settings(BaseSettings):
     # What is let in.
     max_upload_bytes: int = Field(2 * 1024**3, ge=1, description="Largest upload; beyond it the door answers 413.")
     max_duration_seconds: float = Field(12 * 3600.0, gt=0, description="Longest recording.")
+    max_open_interactive: int = Field(1000, ge=1, description="Interactive jobs not over at once; beyond: 429.")
+    max_open_bulk: int = Field(10_000, ge=1, description="Bulk jobs that are not over at once; beyond it 429.")
+    max_redis_share: float = Field(
+        0.6, gt=0, le=1, description="Share of Redis's `maxmemory` beyond which no job is taken in: 503."
+    )
     max_metadata_bytes: int = Field(4096, ge=0, description="Largest `metadata` object of a job, as JSON.")
     input_prefixes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)] = Field(
         ("incoming/",), description="Prefixes in storage whose objects a JSON job may name, comma separated."
@@ -99,7 +104,19 @@ class Settings(BaseSettings):
     )
     mel_memory_mib: int = Field(32, ge=0, description="Mels kept in memory by a worker that serves both stages.")
     audio_concurrency: int = Field(2, ge=1, description="Splits and stitches at once in an audio worker.")
-    visibility_timeout: int = Field(3600, ge=60, description="Seconds until Redis hands a message out again.")
+    visibility_timeout: int = Field(60, ge=5, description="Seconds until a message that nobody began comes again.")
+
+    # What holds when something fails, and for how long things are kept.
+    lease_seconds: float = Field(10.0, ge=1, description="A piece whose worker was not heard of so long is sent again.")
+    max_attempts: int = Field(3, ge=1, description="Attempts at a piece that may come to nothing; then its job fails.")
+    piece_deadline_seconds: float = Field(3600.0, gt=0, description="A piece that takes longer ends its process.")
+    drain_seconds: float = Field(60.0, ge=0, description="After SIGTERM, what is not done by then is handed back.")
+    deadline_seconds: float = Field(
+        7 * 86_400.0, gt=0, description="Default of a job's `deadline_seconds`, after which it ends as `expired`."
+    )
+    keep_results_days: float = Field(7.0, ge=0, description="Recordings and results are deleted then; 0: never.")
+    keep_records_days: float = Field(30.0, ge=0, description="Jobs that are over are forgotten then; 0: never.")
+    orphan_seconds: float = Field(3600.0, ge=1, description="Age at which objects without a job are looked after.")
 
     # How callers reach it, and what is written down.
     api_host: str = Field("127.0.0.1", description="Address the API listens on.")
@@ -117,6 +134,10 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}FADE_FRAMES must fit into {PREFIX}CONTEXT_FRAMES and half {PREFIX}CORE_FRAMES")
         if self.in_flight < 2 * self.max_batch_size:
             raise ValueError(f"{PREFIX}IN_FLIGHT must be at least twice {PREFIX}MAX_BATCH_SIZE")
+        if self.keep_results_days and not 0 < self.keep_results_days <= (self.keep_records_days or float("inf")):
+            raise ValueError(f"{PREFIX}KEEP_RECORDS_DAYS must not be less than {PREFIX}KEEP_RESULTS_DAYS")
+        if self.keep_records_days and not self.keep_results_days:
+            raise ValueError(f"{PREFIX}KEEP_RESULTS_DAYS must be set where {PREFIX}KEEP_RECORDS_DAYS is")
         return self
 
     @cached_property

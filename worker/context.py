@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.queues import Dispatcher
-from shared.records import JobRecords
+from shared.records import JobRecords, Retention
 from shared.settings import Settings
 from shared.storage.interface import ObjectStore
+from worker.company import Company
 from worker.handover import Handover
+from worker.leases import Leases
 
 if TYPE_CHECKING:  # a worker for audio alone never loads torch
     from worker.engine import Engine
@@ -21,16 +23,21 @@ class Context:
     """The open connections and loaded models that every task uses.
 
     Attributes:
+        leases: what this process has in hand.
         engine: none in a worker that serves only the stage `audio`.
         mels: those that this process restored last; none in a worker that does not serve both stages.
+        company: who may be at work beside whom.
     """
 
     settings: Settings
     records: JobRecords
+    retention: Retention
     store: ObjectStore
     dispatcher: Dispatcher
+    leases: Leases
     engine: Engine | None = None
     mels: Handover | None = None
+    company: Company = field(default_factory=Company)
 
     def coming(self) -> AbstractContextManager[None]:
         """Let batches wait a little for the piece in hand, which will ask for a model when it has read its data."""

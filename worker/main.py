@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 import warnings
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import structlog
-from celery import signals
+from celery import Celery, signals
 from celery.platforms import SecurityWarning
 from redis.exceptions import RedisError
 
-from shared.connections import open_presence, open_records, open_store
+from shared.connections import open_presence, open_records, open_repairs, open_retention, open_store
 from shared.jobs import Status
 from shared.log import configure
 from shared.queues import STAGES, Dispatcher, celery_app, queues_of
-from shared.records import JobRecords
+from shared.records import JobRecords, connect
+from shared.redis_check import check_redis
 from shared.settings import Settings
 from worker.context import Context
+from worker.drain import Drain
 from worker.handover import Handover
 from worker.heap import share_one_heap
-from worker.tasks import register
+from worker.leases import Leases
+from worker.reconciler import Broker, Reconciler
+from worker.sweeper import Sweeper
+from worker.tasks import register, worker_name
 from worker.weights import hash_weights
 
 if TYPE_CHECKING:
@@ -57,17 +61,24 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
     signals.setup_logging.connect(_keep_logging)
     # Running as root is dangerous where messages are pickled; ours are JSON.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    records = open_records(settings)
-    records.ping()
+    check_redis(settings)
+    stopping = threading.Event()
+    # Whoever works waits for a Redis that is away as long as the process lives: nothing else could be done meanwhile.
+    records = open_records(settings, patient=lambda: not stopping.is_set())
     store = open_store(settings)
     store.check()
     engine = _engine(settings, stages, load)
     app = celery_app(settings)
     kinds = [kind for stage in stages for kind in STAGES[stage]]
-    beat = _Beat(settings, stages, engine)
-    mels = _handover(settings, stages, beat, records)
-    register(app, Context(settings, records, store, Dispatcher(app), engine, mels), kinds)
-    with beat:
+    hasty = open_records(settings, retries=1, timeout=3.0)
+    leases = Leases(hasty, every=settings.lease_seconds / 4)
+    beat = _Beat(settings, stages, engine, leases)
+    mels = _handover(settings, stages, beat, hasty)
+    dispatcher = Dispatcher(app)
+    context = Context(settings, records, open_retention(settings), store, dispatcher, leases, engine, mels)
+    register(app, context, kinds)
+    drain = Drain(leases, hasty, dispatcher, seconds=settings.drain_seconds, over=stopping)
+    with beat, _helpers(context, app, drain):
         queues = queues_of(stages)
         app.worker_main(
             [
@@ -76,14 +87,38 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
                 "--pool=threads",
                 f"--concurrency={_concurrency(settings, stages, engine)}",
                 f"--queues={','.join(queues)}",
-                f"--hostname={_name()}",
+                f"--hostname={worker_name()}",
                 "--without-gossip",
                 "--without-mingle",
                 "--without-heartbeat",
             ]
         )
+        stopping.set()
     if engine is not None:
         engine.close()
+
+
+@contextmanager
+def _helpers(ctx: Context, app: Celery, drain: Drain) -> Iterator[None]:
+    """Run the threads that keep leases, repair and sweep, from when the worker takes work."""
+    settings = ctx.settings
+    broker = Broker(connect(settings.celery_url, retries=1, timeout=5.0), prefix=settings.key_prefix)
+    reconciler = Reconciler(open_repairs(settings), Dispatcher(app), broker)
+    sweeper = Sweeper(ctx, open_repairs(settings))
+
+    def begin(**_: object) -> None:
+        for helper in (ctx.leases, reconciler, sweeper):
+            helper.start()
+
+    signals.worker_ready.connect(begin, weak=False)
+    signals.worker_shutting_down.connect(drain.begin, weak=False)
+    try:
+        yield
+    finally:
+        signals.worker_ready.disconnect(begin)
+        signals.worker_shutting_down.disconnect(drain.begin)
+        for helper in (sweeper, reconciler, ctx.leases):
+            helper.stop()
 
 
 def _keep_logging(**_: object) -> None:
@@ -121,14 +156,10 @@ def _concurrency(settings: Settings, stages: Collection[str], engine: Engine | N
     return 2 * settings.max_batch_size * (engine.batcher.threads if engine else 1)
 
 
-def _name() -> str:
-    return f"{os.getpid()}@{socket.gethostname()}"
-
-
 class _Beat:
     """Tells Redis that this worker lives, from when it takes work, as long as its model thread does.
 
-    If that hangs, it ends the process.
+    If that hangs, or a piece takes too long, it ends the process.
 
     Attributes:
         alone: as far as was known at the last beat, no other worker serves the stage `vocode`.
@@ -136,12 +167,14 @@ class _Beat:
 
     alone = False
 
-    def __init__(self, settings: Settings, stages: Collection[str], engine: Engine | None) -> None:
+    def __init__(self, settings: Settings, stages: Collection[str], engine: Engine | None, leases: Leases) -> None:
         # In haste: neither the watch over the model thread nor the process's end is to wait for a Redis that is away.
         self._presence = open_presence(settings, retries=1, timeout=_BEAT_SECONDS)
         self._stages = tuple(stages)
         self._engine = engine
         self._deadline = settings.batch_deadline_seconds
+        self._leases = leases
+        self._piece_deadline = settings.piece_deadline_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="beat", daemon=True)
 
@@ -157,7 +190,7 @@ class _Beat:
             return
         self._thread.join()
         with suppress(RedisError):  # its word lapses by itself
-            self._presence.leave(_name())
+            self._presence.leave(worker_name())
 
     def begin(self, **_: object) -> None:
         """Say that the worker is ready, now and every few seconds."""
@@ -168,7 +201,7 @@ class _Beat:
         while not self._stop.is_set():
             self._watch()
             try:
-                self._presence.announce(_name(), self._stages, ttl=_PRESENCE_SECONDS)
+                self._presence.announce(worker_name(), self._stages, ttl=_PRESENCE_SECONDS)
                 self.alone = self._presence.count()["vocode"] == 1
             except Exception as error:  # Redis may be away; the next beat tells it
                 self.alone = False
@@ -176,6 +209,9 @@ class _Beat:
             self._stop.wait(_BEAT_SECONDS)
 
     def _watch(self) -> None:
+        if self._leases.longest() > self._piece_deadline:
+            log.error("a piece takes too long; the process ends", deadline_seconds=self._piece_deadline)
+            os._exit(_HUNG)
         if self._engine is None:
             return
         if not self._engine.batcher.alive() or self._engine.batcher.busy_seconds() > self._deadline:

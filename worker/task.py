@@ -1,34 +1,34 @@
 """One attempt at a piece of a job: leave to work, what it wrote, and how it ends."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import structlog
 
-from shared.errors import QueueUnavailable, ServiceError, StorageError, StorageUnavailable
+from shared.errors import QueueUnavailable, ServiceError, StorageError
 from shared.formats import OutputNotPossible
-from shared.jobs import TERMINAL, Job, JobError, Manifest, Status
-from shared.keys import results_prefix, work_prefix
-from shared.records import STITCH, Claim, Kind, LostAgain, Piece, Refusal
+from shared.jobs import TERMINAL, JobError, Manifest, Status
+from shared.records import STITCH, Claim, Kind, LostAgain, Message, Piece
 from worker.arrays import ArrayFormatError
 from worker.audio.errors import AudioError
 from worker.context import Context
+from worker.leases import Lease
 from worker.lost import WorkLost
 from worker.models.errors import ModelError
 from worker.plan import Plan, read_plan
+from worker.tidying import tidy
+from worker.trouble import is_memory, is_passing
 
 log = structlog.get_logger()
 
 #: Errors that say what is wrong with a job in words that its sender understands.
 EXPLAINED = (AudioError, ModelError, ArrayFormatError, OutputNotPossible, ServiceError)
 _LOSES = "storage loses what workers leave for each other; do all processes use one VFQ_STORAGE_URL?"
-_UNEXPECTED = "the worker met an unexpected error; its log tells more under this job's id"
 
 
 class Stopped(Exception):
-    """The job needs no more work."""
+    """The job needs no more work, or not ours."""
 
 
 @dataclass
@@ -36,14 +36,23 @@ class Task:
     """An attempt at a piece.
 
     Attributes:
-        claim: the piece and this attempt's number.
+        lease: that holds while it works: the claim, its piece and its number.
         keys: the objects that this attempt wrote; they are deleted if it does not count.
     """
 
     ctx: Context
-    job_id: str
-    claim: Claim
+    lease: Lease
     keys: list[str] = field(default_factory=list)
+
+    @property
+    def job_id(self) -> str:
+        """The job."""
+        return self.lease.job_id
+
+    @property
+    def claim(self) -> Claim:
+        """The piece and this attempt's number."""
+        return self.lease.claim
 
     def own(self, key: str) -> str:
         """Remember that this attempt writes *key*."""
@@ -51,12 +60,12 @@ class Task:
         return key
 
     def check(self) -> None:
-        """Stop here if the job was cancelled meanwhile; long steps call it from time to time.
+        """Stop here if the job was cancelled or another worker has the piece; long steps call it from time to time.
 
         Raises:
             Stopped: if so.
         """
-        if self.ctx.records.state(self.job_id) is not Status.PROCESSING:
+        if not self.lease.held or self.ctx.records.state(self.job_id) is not Status.PROCESSING:
             raise Stopped
 
     def manifest(self) -> Manifest:
@@ -77,52 +86,39 @@ class Task:
         return read_plan(self.claim.plan) if self.claim.plan else None
 
     def discard(self) -> None:
-        """Delete what this attempt wrote."""
-        with _tidying(self.job_id):
+        """Delete what this attempt wrote; what stays goes when the job is tidied."""
+        try:
             for key in self.keys:
                 self.ctx.store.delete(key)
+        except StorageError as error:
+            log.warning("objects of an attempt stay for now", job_id=self.job_id, reason=error.message)
 
 
-#: Does a piece's work and records it; gives the pieces to send next, or None if the attempt does not count.
-Step = Callable[[Task], list[Piece] | None]
+#: Does a piece's work and records it; gives the messages to send, or None if the attempt does not count.
+Step = Callable[[Task], list[Message] | None]
 
 
-@dataclass(frozen=True)
-class Kept:
-    """A piece that was made ready and not sent, and the attempt that made it so."""
-
-    piece: Piece
-    attempt: int
-
-
-def perform(ctx: Context, step: Step, job_id: str, piece: Piece, *, keep: Kind | None = None) -> Kept | None:
+def perform(ctx: Context, step: Step, message: Message, *, owner: str = "", keep: Kind | None = None) -> Piece | None:
     """Claim a piece, do it, and send what it made ready. Running it twice changes nothing.
 
-    Of what it made ready, one piece of the kind to *keep* is not sent but given back: the caller performs it, and
-    then says to the records that all was sent. Until then this piece's message brings it back.
+    Of what it made ready, one piece of the kind to *keep* is not sent but given back, for the caller to perform. If
+    it never does, its message counts as lost and the reconciler sends it.
 
     Raises:
-        QueueUnavailable, StorageUnavailable: perform it again, here or elsewhere; nothing is lost.
+        QueueUnavailable: if Redis is away; the lease lapses then, and the piece is sent again.
     """
-    claim = ctx.records.claim(job_id, piece)
-    if isinstance(claim, Claim):
-        return _attempt(Task(ctx, job_id, claim), step, keep)
-    if claim is Refusal.DONE:
-        # The attempt that did it may not have been able to send this.
-        attempt, handed = ctx.records.unsent(job_id, piece)
-        manifest = ctx.records.manifest(job_id) if handed else None
-        if manifest is not None:
-            ctx.dispatcher.send(job_id, handed, manifest.options.priority)
-            ctx.records.sent(job_id, piece, attempt)
-    else:
-        _wind_up(ctx, job_id)
-    return None
+    claim = ctx.records.claim(message.job_id, message.piece, owner=owner, message=message)
+    if not isinstance(claim, Claim):
+        log.debug("nothing to do", job_id=message.job_id, piece=str(message.piece), why=str(claim))
+        return None
+    with ctx.leases.hold(message.job_id, claim) as lease, ctx.company.join(alone=claim.alone):
+        if claim.alone and not ctx.records.begin(message.job_id, claim):
+            return None
+        return _attempt(Task(ctx, lease), step, keep)
 
 
-def _attempt(task: Task, step: Step, keep: Kind | None) -> Kept | None:
+def _attempt(task: Task, step: Step, keep: Kind | None) -> Piece | None:
     started = time.monotonic()
-    piece = task.claim.piece
-    words = {"job_id": task.job_id, "piece": str(piece), "attempt": task.claim.attempt}
     try:
         handed = step(task)
     except Stopped:
@@ -130,81 +126,79 @@ def _attempt(task: Task, step: Step, keep: Kind | None) -> Kept | None:
     except WorkLost as lost:
         _make_again(task, lost)
         return None
-    except (QueueUnavailable, StorageUnavailable):
+    except QueueUnavailable:
         raise
-    except EXPLAINED as error:
-        _fail(task, error.code, str(error))
-        return None
-    except Exception:
-        log.exception("piece failed unexpectedly", **words)
-        _fail(task, "internal_error", _UNEXPECTED)
+    except Exception as error:
+        _came_to_nothing(task, error)
         return None
     if handed is None:
-        log.info("attempt discarded", **words)
+        log.info("attempt discarded", **_words(task))
         task.discard()
-        _wind_up(task.ctx, task.job_id)
+        _let_go(task)
         return None
-    log.info("piece done", **words, seconds=round(time.monotonic() - started, 3))
-    kept = next((one for one in handed if one.kind == keep), None)
-    others = [one for one in handed if one != kept]
-    if others:
-        task.ctx.dispatcher.send(task.job_id, others, task.claim.priority)
-    if others and not kept:
-        task.ctx.records.sent(task.job_id, piece, task.claim.attempt)
-    if piece == STITCH:
-        _wind_up(task.ctx, task.job_id)
-    return Kept(kept, task.claim.attempt) if kept else None
+    log.info("piece done", **_words(task), seconds=round(time.monotonic() - started, 3))
+    kept = next((one for one in handed if one.piece.kind == keep), None)
+    _send(task, [one for one in handed if one != kept])
+    if task.claim.piece == STITCH:
+        tidy(task.ctx, task.job_id)
+    return kept.piece if kept else None
+
+
+def _came_to_nothing(task: Task, error: Exception) -> None:
+    """Say so, by kind: what passes is tried again, what is explained fails the job, all else uses an attempt up."""
+    task.discard()
+    if is_passing(error):
+        seconds = task.ctx.records.put_off(task.job_id, task.claim)
+        reason = error.message if isinstance(error, ServiceError) else type(error).__name__
+        log.warning("piece put off", **_words(task), seconds=seconds, reason=reason)
+        if seconds is None:
+            _let_go(task)
+    elif isinstance(error, EXPLAINED):
+        _fail(task, error.code, str(error))
+    else:
+        log.error("piece failed unexpectedly", **_words(task), exc_info=error)
+        cause = "memory ran out" if is_memory(error) else f"an unexpected {type(error).__name__}"
+        _send(task, task.ctx.records.use_up(task.job_id, task.claim, f"{cause}; the worker's log tells more"))
+        _let_go(task)
 
 
 def _make_again(task: Task, lost: WorkLost) -> None:
     """Have made again what this attempt needed and could not read; this piece's message comes back after it."""
-    words = {"job_id": task.job_id, "piece": str(task.claim.piece), "lost": str(lost.piece)}
     try:
         handed = task.ctx.records.lost(task.job_id, task.claim, lost.piece, lost.attempt)
     except LostAgain:
-        log.error("working objects are lost again and again", **words)
+        log.error("working objects are lost again and again", **_words(task), lost=str(lost.piece))
         _fail(task, StorageError.code, _LOSES)
         return
-    log.warning("a working object is gone; it is made again", **words)
+    log.warning("a working object is gone; it is made again", **_words(task), lost=str(lost.piece))
     task.discard()
     if handed is None:
-        _wind_up(task.ctx, task.job_id)
+        _let_go(task)
     else:
-        task.ctx.dispatcher.send(task.job_id, handed, task.claim.priority)
+        _send(task, handed)
 
 
 def _fail(task: Task, code: str, message: str) -> None:
-    piece = task.claim.piece
-    if task.ctx.records.fail(task.job_id, JobError(code=code, message=message, stage=piece.kind), piece=piece):
-        log.info("job failed", job_id=task.job_id, piece=str(piece), code=code, reason=message)
+    error = JobError(code=code, message=message, stage=task.claim.piece.kind)
+    if task.ctx.records.fail(task.job_id, error, task.claim):
+        log.info("job failed", **_words(task), code=code, reason=message)
     task.discard()
-    _wind_up(task.ctx, task.job_id)
+    _let_go(task)
 
 
-def _wind_up(ctx: Context, job_id: str) -> None:
-    """End a job that is to stop; of one that is over, keep only the source and the result."""
-    if ctx.records.end_cancel(job_id):
-        log.info("job canceled", job_id=job_id)
-    job = ctx.records.get(job_id)
-    if job is None or job.status in TERMINAL:
-        with _tidying(job_id):
-            ctx.store.delete_prefix(work_prefix(job_id))
-            if job is not None:
-                _keep_one_result(ctx, job)
+def _let_go(task: Task) -> None:
+    """Hold up a job that is to stop no longer; of one that is over, keep only the source and the result."""
+    state = task.ctx.records.abandon(task.job_id, task.claim)
+    if state in TERMINAL:
+        tidy(task.ctx, task.job_id)
 
 
-def _keep_one_result(ctx: Context, job: Job) -> None:
-    for result in ctx.store.list(results_prefix(job.manifest.id)):
-        if result.key != job.result_key:
-            ctx.store.delete(result.key)
-
-
-@contextmanager
-def _tidying(job_id: str) -> Iterator[None]:
-    """Objects that storage does not let go must not change how a job ends."""
+def _send(task: Task, messages: Iterable[Message]) -> None:
     try:
-        yield
-    except StorageUnavailable:
-        raise
-    except StorageError as error:
-        log.warning("objects stay in storage", job_id=job_id, reason=error.message)
+        task.ctx.dispatcher.send(messages)
+    except QueueUnavailable as error:
+        log.warning("messages are left to the reconciler", job_id=task.job_id, reason=error.message)
+
+
+def _words(task: Task) -> dict[str, object]:
+    return {"job_id": task.job_id, "piece": str(task.claim.piece), "attempt": task.claim.attempt}

@@ -1,23 +1,28 @@
-"""The Celery tasks: each names a step and hands it over, and again if Redis or storage cannot be used."""
+"""The Celery tasks: each names a step and hands it over."""
 
-import random
-import time
+import os
+import socket
+import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib import import_module
 from typing import cast
 
 import structlog
 from celery import Celery
-from celery.exceptions import Reject
 from celery.worker import state
 
-from shared.errors import QueueUnavailable, ServiceError, StorageUnavailable
+from shared.errors import QueueUnavailable
 from shared.queues import task_name
-from shared.records import Kind, Piece
+from shared.records import Kind, Lane, Message, Piece
 from worker.context import Context
 from worker.task import Step, perform
 
 log = structlog.get_logger()
+
+
+def worker_name() -> str:
+    """Name this process: its id and machine."""
+    return f"{os.getpid()}@{socket.gethostname()}"
 
 
 def step_of(kind: Kind) -> Step:
@@ -36,38 +41,27 @@ def register(app: Celery, context: Context, kinds: Iterable[Kind]) -> None:
 def _task(context: Context, kind: Kind, served: Collection[Kind]) -> Callable[..., None]:
     steps = {one: step_of(one) for one in served}
 
-    def run(job_id: str, index: int | None = None) -> None:
-        piece = Piece(kind, index)
-        while True:
-            try:
-                return _perform(context, steps, job_id, piece)
-            except StorageUnavailable as error:
-                _pause(job_id, piece, error)
-                raise Reject(error, requeue=True) from error  # another worker may reach it
-            except QueueUnavailable as error:
-                _pause(job_id, piece, error)
-                # A message cannot be given back to a Redis that is away: it would wait for the visibility timeout.
-                if state.should_stop is not None:
-                    raise Reject(error, requeue=True) from error
+    def run(job_id: str, index: int | None, lane: str, number: int) -> None:
+        message = Message(job_id, Piece(kind, index), Lane.parse(lane), number)
+        try:
+            _perform(context, steps, message)
+        except QueueUnavailable as error:  # only where the process is to end: otherwise it waits for Redis
+            log.warning("piece left", job_id=job_id, piece=str(message.piece), reason=error.message)
 
     return run
 
 
-def _perform(context: Context, steps: Mapping[Kind, Step], job_id: str, piece: Piece) -> None:
+def _perform(context: Context, steps: Mapping[Kind, Step], message: Message) -> None:
     """Do a piece, and after a `restore` the `vocode` that it made ready, if this worker serves both.
 
     Its mel is at hand then, and half of a long recording's messages are never sent. One piece more and no other kind:
     jobs take turns still, and what would have been next in the queues is a vocode anyway.
     """
+    # A delivery's own name: the same worker may get a piece twice, and must not take it from itself.
+    owner = f"{worker_name()}/{uuid.uuid4().hex[:8]}"
     stopping = state.should_stop is not None
-    keep: Kind | None = "vocode" if piece.kind == "restore" and "vocode" in steps and not stopping else None
-    kept = perform(context, steps[piece.kind], job_id, piece, keep=keep)
+    keep: Kind | None = "vocode" if message.piece.kind == "restore" and "vocode" in steps and not stopping else None
+    kept = perform(context, steps[message.piece.kind], message, owner=owner, keep=keep)
     if kept is not None:
-        perform(context, steps[kept.piece.kind], job_id, kept.piece)
-        context.records.sent(job_id, piece, kept.attempt)
-
-
-def _pause(job_id: str, piece: Piece, error: ServiceError) -> None:
-    """Wait for what is away, and not as long as others do: they are not all to come back at once."""
-    log.warning("piece begins again", job_id=job_id, piece=str(piece), reason=error.message)
-    time.sleep(random.uniform(0.5, 2.0))
+        without = Message(message.job_id, kept, Lane(kept.kind, message.lane.priority))
+        perform(context, steps[kept.kind], without, owner=owner)

@@ -1,6 +1,25 @@
 """Job records and their state machine, in Redis."""
 
-from shared.records.pieces import SPLIT, STITCH, Claim, Kind, Piece
-from shared.records.store import JobRecords, LostAgain, Refusal, connect
+from shared.records.pieces import SPLIT, STITCH, Claim, Kind, Lane, Message, Piece
+from shared.records.repairs import Repairs, Suspect
+from shared.records.retention import Retention
+from shared.records.script import connect
+from shared.records.store import JobRecords, LostAgain, Refusal, Terms
 
-__all__ = ["SPLIT", "STITCH", "Claim", "JobRecords", "Kind", "LostAgain", "Piece", "Refusal", "connect"]
+__all__ = [
+    "SPLIT",
+    "STITCH",
+    "Claim",
+    "JobRecords",
+    "Kind",
+    "Lane",
+    "LostAgain",
+    "Message",
+    "Piece",
+    "Refusal",
+    "Repairs",
+    "Retention",
+    "Suspect",
+    "Terms",
+    "connect",
+]

@@ -1,32 +1,37 @@
 """Job records in Redis: the only place where the state of a job is read or changed."""
 
 import json
-from collections.abc import Iterable
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
-from importlib.resources import files
-from typing import Any, cast
+from functools import partial
+from typing import Any, Literal, cast
 
 import redis
-from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
 
-from shared.errors import QueueUnavailable
-from shared.jobs import Job, JobError, JobOutput, Manifest, Status
-from shared.records.pieces import Claim, Piece
-from shared.records.view import read_job
+from shared.jobs import Ending, Job, JobError, JobOutput, Manifest, Priority, Status
+from shared.records.pieces import Claim, Message, Piece
+from shared.records.script import Script, messages_of
+from shared.records.view import read_ending, read_job
 
-_SCRIPT = files("shared.records").joinpath("jobs.lua").read_text()
-_PARTS = ("", ":manifest", ":end", ":won", ":tries")
 _LIST_STEP = 100
 #: A power cut loses a piece's work once, a worker that ends without writing it too. More often is no accident.
 _MOST_LOSSES = 3
+#: Seconds until a piece that met something absent is sent again: at first, and at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
+
+
+Creation = Literal["created", "known", "full"]
 
 
 class Refusal(StrEnum):
     """Why a piece could not be claimed."""
 
-    #: Another attempt has finished it.
+    #: Another attempt has finished it, or it waits for another piece.
     DONE = "done"
+    #: Another worker is at it.
+    LEASED = "leased"
     #: The job is to stop.
     CANCELING = "canceling"
     #: The job is over, or there is none.
@@ -37,6 +42,19 @@ class LostAgain(Exception):
     """What workers leave for each other is lost again and again."""
 
 
+@dataclass(frozen=True)
+class Terms:
+    """Terms on which a worker gets pieces.
+
+    Attributes:
+        lease: seconds for which a claim holds without being renewed.
+        attempts: so many may come to nothing before the job fails.
+    """
+
+    lease: float = 10.0
+    attempts: int = 3
+
+
 class JobRecords:
     """The records of all jobs.
 
@@ -44,33 +62,61 @@ class JobRecords:
         QueueUnavailable: from any method, if Redis cannot be reached or refuses to write.
     """
 
-    def __init__(self, client: redis.Redis, *, prefix: str = "vfq:") -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        prefix: str = "vfq:",
+        terms: Terms | None = None,
+        patient: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Keep records under *prefix*; where Redis is away, try again for as long as one is *patient*."""
         self._redis = client
-        self._prefix = prefix
+        self._script = Script(client, prefix=prefix, patient=patient)
+        self._terms = terms or Terms()
         self._index = f"{prefix}jobs"
-        self._script = client.register_script(_SCRIPT)
 
     # What callers do.
 
-    def create(self, manifest: Manifest) -> bool:
-        """Record a new job as queued; False if there is one of that id."""
+    def now(self) -> float:
+        """Tell the time by Redis's clock, which all times in records are of."""
+        seconds, micros = self._script.call(self._redis.time)
+        return float(seconds + micros / 1e6)
+
+    def create(self, manifest: Manifest, *, most: int = 0) -> tuple[Creation, list[Message]]:
+        """Record a new job as queued and give the message to send; were it not sent, the reconciler would.
+
+        `known`: there is one of that id. `full`: *most* jobs of its priority are not over yet (0: however many).
+        """
         options = manifest.options
-        stages = ",".join(options.stages)
-        text = manifest.model_dump_json(exclude_none=True)
-        return bool(self._run("create", manifest.id, f"{manifest.created_at:.6f}", options.priority, stages, text))
+        word, *messages = self._script.run(
+            "create",
+            manifest.id,
+            f"{manifest.created_at:.6f}",
+            options.priority,
+            ",".join(options.stages),
+            f"{manifest.created_at + options.deadline_seconds:.6f}" if options.deadline_seconds else "0",
+            most,
+            manifest.model_dump_json(exclude_none=True),
+        )
+        return word, messages_of(messages)
+
+    def open_jobs(self, priority: Priority) -> int:
+        """Count the jobs of a priority that are not over."""
+        return int(self._script.call(lambda: self._redis.zcard(f"{self._script.prefix}open:{priority}")))
 
     def withdraw(self, job_id: str) -> bool:
-        """Remove a queued job that could not be sent to the workers."""
-        return bool(self._run("withdraw", job_id))
+        """Remove a queued job that was not accepted after all."""
+        return bool(self._script.run("withdraw", job_id))
 
     def cancel(self, job_id: str) -> Status | None:
         """Ask a job to stop and tell its state now; None if there is no such job."""
-        state = self._run("cancel", job_id)
+        state = self._script.run("cancel", job_id)
         return Status(state) if state else None
 
     def remove(self, job_id: str) -> bool:
         """Forget a job that is over."""
-        return bool(self._run("remove", job_id))
+        return bool(self._script.run("remove", job_id))
 
     def get(self, job_id: str) -> Job | None:
         """Read a job, or None if there is none."""
@@ -80,15 +126,30 @@ class JobRecords:
     def get_many(self, job_ids: Iterable[str]) -> list[Job]:
         """Read jobs in one round trip; those that are gone are left out."""
         ids = list(job_ids)
-        with _reachable(), self._redis.pipeline(transaction=False) as pipe:
-            for job_id in ids:
-                pipe.hgetall(self._key(job_id))
-                pipe.get(self._key(job_id, ":manifest"))
-                pipe.get(self._key(job_id, ":end"))
-                pipe.zrank(f"{self._index}:queued", job_id)
-            answers = pipe.execute()
-        rows = zip(*(iter(answers),) * 4, strict=True)
+
+        def read() -> list[Any]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for job_id in ids:
+                    pipe.hgetall(self._script.key(job_id))
+                    pipe.get(self._script.key(job_id, ":manifest"))
+                    pipe.get(self._script.key(job_id, ":end"))
+                    pipe.zrank(f"{self._index}:queued", job_id)
+                return pipe.execute()
+
+        rows = zip(*(iter(self._script.call(read)),) * 4, strict=True)
         return [read_job(*row) for row in rows if row[0] and row[1]]
+
+    def known(self, job_ids: Iterable[str]) -> set[str]:
+        """Tell which of these jobs there are."""
+        ids = list(job_ids)
+
+        def ask() -> list[Any]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for job_id in ids:
+                    pipe.exists(self._script.key(job_id))
+                return pipe.execute()
+
+        return {job_id for job_id, there in zip(ids, self._script.call(ask), strict=True) if there}
 
     def page(
         self,
@@ -107,9 +168,8 @@ class JobRecords:
         offset = 0
         while len(found) < limit:
             most = f"{before[0]:.6f}" if before else "+inf"
-            with _reachable():
-                page = self._redis.zrevrangebyscore(index, most, least, offset, _LIST_STEP, withscores=True)
-            rows = cast(list[tuple[str, float]], page)
+            page = partial(self._redis.zrevrangebyscore, index, most, least, offset, _LIST_STEP, withscores=True)
+            rows = cast(list[tuple[str, float]], self._script.call(page))
             # Jobs of one microsecond lie in the order of their ids.
             found += [job_id for job_id, score in rows if before is None or (score, job_id) < before]
             if len(rows) < _LIST_STEP:
@@ -119,21 +179,41 @@ class JobRecords:
 
     # What workers do.
 
-    def claim(self, job_id: str, piece: Piece) -> Claim | Refusal:
-        """Take a piece to work on it; the first claim of a job moves it to `processing`."""
-        word, *answer = self._run("claim", job_id, str(piece))
+    def claim(self, job_id: str, piece: Piece, *, owner: str = "", message: Message | None = None) -> Claim | Refusal:
+        """Take a piece to work on it; the first claim of a job moves it to `processing`.
+
+        Args:
+            job_id: of the job.
+            piece: of it.
+            owner: who asks; one who has the piece already gets it again.
+            message: what woke the worker.
+        """
+        lane, number = (str(message.lane), message.number) if message else ("", 0)
+        terms = self._terms
+        word, *answer = self._script.run("claim", job_id, str(piece), owner, terms.lease, terms.attempts, lane, number)
         if word != "attempt":
             return Refusal(word)
-        attempt, priority, plan, *mels = answer
+        attempt, priority, alone, plan, *mels = answer
         counting = dict(zip(map(int, mels[::2]), map(int, mels[1::2]), strict=True))
-        return Claim(piece, int(attempt), priority, plan or None, counting)
+        return Claim(piece, int(attempt), priority, plan or None, counting, bool(int(alone)))
+
+    def begin(self, job_id: str, claim: Claim) -> bool:
+        """Say that the work at a piece that is done `alone` begins now; False if the claim does not count any more."""
+        return bool(self._script.run("begin", job_id, str(claim.piece), claim.attempt))
+
+    def renew(self, held: Iterable[tuple[str, Claim]]) -> list[bool]:
+        """Prolong leases; False for a claim that does not count any more, or whose job is to stop."""
+        words = [str(word) for job_id, claim in held for word in (job_id, claim.piece, claim.attempt)]
+        return [bool(one) for one in self._script.run("renew", self._terms.lease, *words)] if words else []
 
     def complete_split(
         self, job_id: str, claim: Claim, *, pieces: int, reach: int, window: int, seconds: float, plan: str = ""
-    ) -> list[Piece] | None:
+    ) -> list[Message] | None:
         """Record the plan and hand out the first pieces; None if this attempt does not count.
 
         Args:
+            job_id: of the job.
+            claim: of its split.
             pieces: number of windows.
             reach: neighbours on each side whose mel a vocoder window needs.
             window: most pieces of the job under way at once.
@@ -142,48 +222,66 @@ class JobRecords:
         """
         return self._handed("split", job_id, claim.attempt, pieces, reach, window, f"{seconds:.6f}", plan)
 
-    def complete(self, job_id: str, claim: Claim, *, model: str) -> list[Piece] | None:
+    def complete(self, job_id: str, claim: Claim, *, model: str) -> list[Message] | None:
         """Mark a window as done and hand out what became ready; None if this attempt does not count."""
         piece = claim.piece
         return self._handed("complete", job_id, piece.kind, cast(int, piece.index), claim.attempt, model)
 
-    def lost(self, job_id: str, claim: Claim, piece: Piece, attempt: int | None) -> list[Piece] | None:
+    def lost(self, job_id: str, claim: Claim, piece: Piece, attempt: int | None) -> list[Message] | None:
         """Have a piece made again whose work, of this attempt, cannot be read any more; the claimed one waits for it.
 
         An attempt of None: the piece is not done, because it is being made again.
 
-        Gives what is to be sent, or None if the job needs no more work.
+        Gives what is to be sent, or None if the claim does not count any more.
 
         Raises:
             LostAgain: if that happened to it too often.
         """
-        answer = self._run("lost", job_id, str(claim.piece), _MOST_LOSSES, str(piece), attempt or 0)
+        waiter = str(claim.piece)
+        answer = self._script.run("lost", job_id, waiter, claim.attempt, _MOST_LOSSES, str(piece), attempt or 0)
         if answer == ["never"]:
             raise LostAgain(str(piece))
-        return None if answer is None else [Piece.parse(name) for name in answer]
+        return None if answer is None else messages_of(answer)
 
     def succeed(self, job_id: str, claim: Claim, output: JobOutput) -> bool:
         """End a job with its result; False if this attempt does not count."""
         text = json.dumps({"output": output.model_dump()})
-        return bool(self._run("succeed", job_id, claim.attempt, text))
+        return bool(self._script.run("succeed", job_id, claim.attempt, text))
 
-    def fail(self, job_id: str, error: JobError, *, piece: Piece | None = None) -> bool:
-        """End a job with its error; False if it was over or is being cancelled, or another attempt did the *piece*."""
-        return bool(self._run("fail", job_id, json.dumps({"error": error.model_dump()}), str(piece or "")))
+    def fail(self, job_id: str, error: JobError, claim: Claim) -> bool:
+        """End a job with its error; False if this attempt does not count."""
+        text = json.dumps({"error": error.model_dump(exclude_none=True)})
+        return bool(self._script.run("fail", job_id, text, str(claim.piece), claim.attempt))
 
-    def end_cancel(self, job_id: str) -> bool:
-        """End a job that is to stop; True for the one caller that did it."""
-        return bool(self._run("canceled", job_id))
+    def put_off(self, job_id: str, claim: Claim) -> float | None:
+        """Let go of a piece that met something absent; it is sent again in so many seconds, and no attempt is used up.
 
-    def unsent(self, job_id: str, piece: Piece) -> tuple[int, list[Piece]]:
-        """Tell which attempt of a finished piece counts, and what it handed out that is not known to be sent."""
-        with _reachable():
-            attempt, names = self._redis.hmget(self._key(job_id, ":won"), [str(piece), f"unsent:{piece}"])
-        return int(attempt or 0), [Piece.parse(name) for name in cast(str, names or "").split()]
+        None if the claim does not count any more.
+        """
+        dice = random.random()
+        piece = str(claim.piece)
+        seconds = self._script.run("put_off", job_id, piece, claim.attempt, _FIRST_PAUSE, _LONGEST_PAUSE, dice)
+        return None if seconds is None else float(seconds)
 
-    def sent(self, job_id: str, piece: Piece, attempt: int) -> None:
-        """Note that what this attempt at a piece handed out was sent; nothing if another attempt counts by now."""
-        self._run("sent", job_id, str(piece), attempt)
+    def hand_back(self, job_id: str, claim: Claim) -> list[Message]:
+        """Let go of a piece that this worker will not finish; gives what is to be sent."""
+        return messages_of(self._script.run("hand_back", job_id, str(claim.piece), claim.attempt))
+
+    def use_up(self, job_id: str, claim: Claim, cause: str) -> list[Message]:
+        """Let go of a piece whose attempt came to nothing for this cause; after too many of them the job fails.
+
+        Gives what is to be sent.
+        """
+        piece, most = str(claim.piece), self._terms.attempts
+        return messages_of(self._script.run("use_up", job_id, piece, claim.attempt, most, cause))
+
+    def abandon(self, job_id: str, claim: Claim) -> Status | None:
+        """Let go of a piece of a job that needs no more work; the last of one that is to stop ends it.
+
+        Gives the state now.
+        """
+        state = self._script.run("abandon", job_id, str(claim.piece), claim.attempt)
+        return Status(state) if state else None
 
     def winners(self, job_id: str, pieces: Iterable[Piece]) -> list[int]:
         """Tell which attempt of each piece counts.
@@ -192,8 +290,8 @@ class JobRecords:
             KeyError: with its name, if one is not done; it is being made again, or the job is over.
         """
         names = [str(piece) for piece in pieces]
-        with _reachable():
-            answers = cast(list[Any], self._redis.hmget(self._key(job_id, ":won"), names)) if names else []
+        ask = partial(self._redis.hmget, self._script.key(job_id, ":won"), names)
+        answers = cast(list[Any], self._script.call(ask)) if names else []
         for name, answer in zip(names, answers, strict=True):
             if answer is None:
                 raise KeyError(name)
@@ -201,67 +299,35 @@ class JobRecords:
 
     def manifest(self, job_id: str) -> Manifest | None:
         """Read what was asked."""
-        with _reachable():
-            text = self._redis.get(self._key(job_id, ":manifest"))
-        return Manifest.model_validate_json(cast(str, text)) if text else None
+        text = self._script.call(partial(self._redis.get, self._script.key(job_id, ":manifest")))
+        return Manifest.model_validate_json(text) if text else None
+
+    def ending(self, job_id: str) -> Ending | None:
+        """Tell how a job ended; None if it has not, or is gone."""
+
+        def read() -> list[Any]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hgetall(self._script.key(job_id))
+                pipe.get(self._script.key(job_id, ":end"))
+                return pipe.execute()
+
+        fields, end = self._script.call(read)
+        return read_ending(fields, end) if fields else None
 
     def state(self, job_id: str) -> Status | None:
         """Read nothing but the state."""
-        with _reachable():
-            state = self._redis.hget(self._key(job_id), "state")
-        return Status(cast(str, state)) if state else None
+        state = self._script.call(partial(self._redis.hget, self._script.key(job_id), "state"))
+        return Status(state) if state else None
 
     def ping(self) -> None:
         """Ask whether Redis answers."""
-        with _reachable():
-            self._redis.ping()
+        self._script.call(self._redis.ping)
 
-    def _handed(self, command: str, job_id: str, *args: str | int) -> list[Piece] | None:
-        names = self._run(command, job_id, *args)
-        return None if names is None else [Piece.parse(name) for name in names]
-
-    def _run(self, command: str, job_id: str, *args: str | int) -> Any:
-        keys = [self._key(job_id, part) for part in _PARTS]
-        with _reachable():
-            return self._script(keys=[*keys, self._index], args=[command, job_id, *args])
-
-    def _key(self, job_id: str, part: str = "") -> str:
-        # In braces: all keys of a job lie in one slot of a cluster.
-        return f"{self._prefix}job:{{{job_id}}}{part}"
+    def _handed(self, command: str, job_id: str, *args: str | float) -> list[Message] | None:
+        texts = self._script.run(command, job_id, *args)
+        return None if texts is None else messages_of(texts)
 
 
 def _score(moment: float) -> float:
     """A time as a sorted set gives it back: in microseconds."""
     return float(f"{moment:.6f}")
-
-
-class _reachable:  # noqa: N801 - read as a word: with _reachable()
-    """Turns Redis's errors into ours; the URL, which may hold a password, stays out."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, redis.RedisError):
-            raise QueueUnavailable(
-                "Redis cannot be used right now; look at VFQ_REDIS_URL and at its memory and disk "
-                f"({type(error).__name__})"
-            ) from error
-
-
-def connect(url: str, *, retries: int = 8, timeout: float = 10.0) -> redis.Redis:
-    """Open a client; with the default retries it outlives a restart of Redis of some ten seconds.
-
-    Args:
-        url: of the Redis.
-        retries: further tries of one call, at growing distances up to 2 s.
-        timeout: seconds until a try counts as failed; at most 5 of them to connect.
-    """
-    return redis.Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=timeout,
-        socket_connect_timeout=min(timeout, 5.0),
-        health_check_interval=25,
-        retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries),
-    )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from shared.jobs import Job, JobError, JobModel, JobOutput, Manifest, Progress, Stage, Status
+from shared.jobs import TERMINAL, Ending, Job, JobError, JobModel, JobOutput, Manifest, Progress, Stage, Status
 from shared.keys import result_key
 
 #: Share of the work that each step is, in percent; roughly their time with VoiceFixer on a CPU.
@@ -32,6 +32,24 @@ def read_job(fields: Mapping[str, str], manifest: str, ending: str | None, rank:
     )
 
 
+def read_ending(fields: Mapping[str, str], ending: str | None) -> Ending | None:
+    """Tell how a job ended, as its record has it; None if it is not over."""
+    status = Status(fields["state"])
+    if status not in TERMINAL:
+        return None
+    end = json.loads(ending) if ending else {}
+    return Ending(
+        status=status,
+        started_at=_time(fields, "started"),
+        completed_at=float(fields["ended"]),
+        result=int(fields["result"]) if "result" in fields else None,
+        seconds=float(fields["seconds"]) if "seconds" in fields else None,
+        models={stage: fields[f"{stage}_model"] for stage in ("restore", "vocode") if f"{stage}_model" in fields},
+        output=end.get("output"),
+        error=end.get("error"),
+    )
+
+
 def _time(fields: Mapping[str, str], name: str) -> float | None:
     return float(fields[name]) if name in fields else None
 
@@ -47,8 +65,8 @@ def _progress(fields: Mapping[str, str], status: Status, stages: tuple[Stage, ..
     total = float(fields["seconds"]) if "seconds" in fields else None
     if status is Status.SUCCEEDED:
         return Progress(percent=100.0, stage="done", done_seconds=total or 0.0, total_seconds=total)
-    if total is None:
-        return Progress(percent=0.0, stage="split", done_seconds=0.0, total_seconds=None)
+    if total is None or "pieces" not in fields:  # not split yet, or rebuilt after its end
+        return Progress(percent=0.0, stage="split", done_seconds=0.0, total_seconds=total)
     pieces = int(fields["pieces"])
     done = {stage: int(fields.get(f"{stage}_done", 0)) / pieces for stage in stages}
     work = sum(_SHARES[stage] for stage in stages)

@@ -6,12 +6,13 @@ import pytest
 
 from shared.jobs import JobInput, JobOptions, Manifest
 from shared.keys import source_key
-from shared.records import SPLIT, JobRecords, connect
+from shared.records import JobRecords, Repairs, Retention, Terms, connect
 from shared.settings import Settings
 from shared.storage import open_storage
 from tests.support.standins import StandInRestorer, StandInVocoder
 from worker.context import Context
 from worker.engine import Engine
+from worker.leases import Leases
 from worker.task import perform
 from worker.tasks import step_of
 
@@ -20,29 +21,35 @@ class Bench:
     """A worker without Celery: pieces wait in a list and are done one by one, in any order a test likes."""
 
     def __init__(self, redis_url, folder, engine, **settings):
-        self.records = JobRecords(connect(redis_url), prefix="w:")
+        made = Settings(**settings)
+        client = connect(redis_url)
+        terms = Terms(lease=made.lease_seconds, attempts=made.max_attempts)
+        self.records = JobRecords(client, prefix="w:", terms=terms)
+        self.retention = Retention(client, prefix="w:")
+        self.repairs = Repairs(client, prefix="w:", attempts=made.max_attempts)
         self.store = open_storage(f"file://{folder}")
+        self.leases = Leases(self.records, every=made.lease_seconds / 4)
         self.waiting = deque()
         self.sent = []
-        self.ctx = Context(Settings(**settings), self.records, self.store, self, engine)
+        self.ctx = Context(made, self.records, self.retention, self.store, self, self.leases, engine)
 
-    def send(self, job_id, pieces, priority):
-        for piece in pieces:
-            self.sent.append(piece)
-            self.waiting.append((job_id, piece))
+    def send(self, messages):
+        for message in messages:
+            self.sent.append(message.piece)
+            self.waiting.append(message)
 
     def submit(self, data: bytes, *, filename="a.wav", **options):
         job_id = uuid.uuid4().hex
         self.store.put(source_key(job_id), data)
         source = JobInput(key=source_key(job_id), filename=filename, bytes=len(data))
-        self.records.create(Manifest(id=job_id, created_at=time.time(), input=source, options=JobOptions(**options)))
-        self.send(job_id, [SPLIT], "interactive")
+        asked = Manifest(id=job_id, created_at=time.time(), input=source, options=JobOptions(**options))
+        self.send(self.records.create(asked)[1])
         return job_id
 
     def step(self, at=0):
-        job_id, piece = self.waiting[at]
+        message = self.waiting[at]
         del self.waiting[at]
-        perform(self.ctx, step_of(piece.kind), job_id, piece)
+        perform(self.ctx, step_of(message.piece.kind), message, owner=uuid.uuid4().hex)
 
     def run(self):
         while self.waiting:

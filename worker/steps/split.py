@@ -8,7 +8,7 @@ import numpy as np
 from shared.formats import default_output
 from shared.jobs import JobOptions, Manifest, OutputRequest
 from shared.keys import noise_key, pcm_key, raw_pcm_key
-from shared.records import Piece
+from shared.records import Message
 from worker.arrays import Floats, put_array
 from worker.audio.bandlimit import find_cutoff, limit_blocks
 from worker.audio.decode import open_audio
@@ -25,7 +25,7 @@ from worker.task import Task
 _CHECK_EVERY = 64
 
 
-def split(task: Task) -> list[Piece] | None:
+def split(task: Task) -> list[Message] | None:
     """Leave the working audio (or the sender's mel, cut) and what must be known of it.
 
     It is the same each time: a job may be split again when a power cut has taken what was not yet on the disk.

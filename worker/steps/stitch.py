@@ -10,7 +10,7 @@ import numpy as np
 from shared.formats import OutputPlan
 from shared.jobs import JobOutput
 from shared.keys import chunk_key, result_key
-from shared.records import Kind, Piece
+from shared.records import Kind, Message, Piece
 from shared.storage.interface import ObjectInfo
 from worker.arrays import Floats, get_array, header_of, raw
 from worker.audio.encode import open_encoder
@@ -28,7 +28,7 @@ _MEL_BLOCK = 4096
 _BLOCK = 65_536
 
 
-def stitch(task: Task) -> list[Piece] | None:
+def stitch(task: Task) -> list[Message] | None:
     """Write the result under this attempt's key and end the job."""
     plan = task.plan()
     output = _join_mel(task, plan) if plan.output is None else _join_audio(task, plan)

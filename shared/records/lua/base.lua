@@ -1,0 +1,174 @@
+-- What all commands share. Every change of a job is one command a call, each atomic: the state that it leaves is
+-- checked here. The files of this folder make one script: base, callers, workers, repairs, retention, run.
+--
+-- Keys (p is the prefix, id the job); times are seconds by Redis's own clock:
+--   p job:{id}           HASH    state, version, created, started, ended, priority, stages, deadline,
+--                                pieces, reach, window, seconds           the plan, known once the job is split
+--                                restore_next, vocode_next                first piece that was not handed out
+--                                restore_done, vocode_done                pieces that are finished
+--                                front                                    restored pieces without a gap, from 0
+--                                restore_model, vocode_model              who did it
+--                                split, result                            the attempt that won
+--                                rough                                    a worker may still write: tidy twice
+--   p job:{id}:manifest  STRING  what was asked, as JSON
+--   p job:{id}:end       STRING  output or error, as JSON
+--   Gone when the job is over:
+--   p job:{id}:won       HASH    piece -> the attempt whose bytes count; plan: what the split found out;
+--                                waiting:piece -> pieces that go on when it has been made again; lost:piece -> how
+--                                often its work was lost
+--   p job:{id}:tries     HASH    piece -> number of the latest claim, the fence; owner:piece -> who holds its lease;
+--                                running:piece -> the claim that works at it; failed:piece -> attempts used up, and
+--                                cause:piece -> by what; troubles:piece -> times it was put off; gone with the piece
+--   p job:{id}:out       HASH    piece that was handed out and is not done -> where it is: leased, later, or the lane
+--                                of the queue where its message waits
+--   p leases             ZSET    "id piece" by the time until which its lease holds
+--   p later              ZSET    "id piece" by the time at which it is sent again
+--   p sent:$lane         ZSET    "id piece" by the number of its message in this lane
+--   p seq, p seen        HASH    lane -> number of the last message sent; of the youngest that a worker took
+--   p jobs, p jobs:$state, p open:$priority   ZSET  ids by time of creation: all, of a state, not over
+--   p deadlines          ZSET    id of a job that is not over, by its deadline
+--   p tidy               ZSET    id of a job whose objects are to be tidied, by when
+--   p stored, p ended    ZSET    id of a job that is over by when it ended: with objects; all
+--   p gone               ZSET    id of a removed job by when, until its objects are seen to be gone too
+--   p events             STREAM  id, status, version: each change of a state
+--   p stats              HASH    counters: claimed, completed, resent, expired, troubles
+--   p pulse, p amnesty   STRING  last time at which a worker reached Redis; until when no lease is taken for expired
+--
+-- A piece is `split`, `stitch`, `restore:$i` or `vocode:$i`; a lane is `$priority:$kind`, or that and `:again`.
+-- What a command hands out is a message, "id piece lane number", which the caller must send. If it does not, the
+-- reconciler will: the piece lies in p sent:$lane, and younger messages overtake it or its queue stands empty.
+local p, command = ARGV[1], ARGV[2]
+local id, job, manifest, ending, won, tries, out
+
+local function enter(name)
+  id = name
+  job = p .. 'job:{' .. id .. '}'
+  manifest, ending, won = job .. ':manifest', job .. ':end', job .. ':won'
+  tries, out = job .. ':tries', job .. ':out'
+end
+
+local MOST_EVENTS = 100000
+local MOVES = {
+  queued = { processing = true, canceled = true, failed = true, expired = true },
+  processing = { succeeded = true, failed = true, canceling = true, canceled = true, expired = true },
+  canceling = { canceled = true },
+}
+local OVER = { succeeded = true, failed = true, canceled = true, expired = true }
+
+local function now()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) + tonumber(time[2]) / 1e6
+end
+
+local function stamp(time) return string.format('%.6f', time) end
+local function get(field) return redis.call('HGET', job, field) end
+local function number(field) return tonumber(get(field) or 0) end
+local function set(...) redis.call('HSET', job, ...) end
+local function count(what) redis.call('HINCRBY', p .. 'stats', what, 1) end
+
+local function list(text)
+  local words = {}
+  for word in string.gmatch(text or '', '%S+') do words[#words + 1] = word end
+  return words
+end
+
+local function has(words, word)
+  for _, one in ipairs(words) do if one == word then return true end end
+  return false
+end
+
+-- Where a piece is while it is handed out and not done.
+
+local function shelf(where)
+  if where == 'leased' then return p .. 'leases' end
+  return p .. (where == 'later' and 'later' or 'sent:' .. where)
+end
+
+local function leave(piece)
+  local where = redis.call('HGET', out, piece)
+  if not where then return end
+  redis.call('ZREM', shelf(where), id .. ' ' .. piece)
+  redis.call('HDEL', out, piece)
+end
+
+local function place(piece, where, score)
+  leave(piece)
+  redis.call('HSET', out, piece, where)
+  redis.call('ZADD', shelf(where), score, id .. ' ' .. piece)
+end
+
+local messages = {}
+
+local function send(piece, again)
+  local lane = get('priority') .. ':' .. string.match(piece, '^%a+') .. (again and ':again' or '')
+  local position = redis.call('HINCRBY', p .. 'seq', lane, 1)
+  place(piece, lane, position)
+  messages[#messages + 1] = id .. ' ' .. piece .. ' ' .. lane .. ' ' .. position
+end
+
+local function forget_tries(piece)
+  redis.call('HDEL', tries, piece, 'owner:' .. piece, 'running:' .. piece, 'failed:' .. piece, 'cause:' .. piece,
+    'troubles:' .. piece)
+end
+
+-- The state machine.
+
+local function event(state)
+  redis.call('XADD', p .. 'events', 'MAXLEN', '~', MOST_EVENTS, '*', 'id', id, 'status', state, 'version', get('version'))
+end
+
+local function end_job(state, moment)
+  set('ended', stamp(moment))
+  -- A worker may be at one of its pieces still, and write.
+  if state ~= 'succeeded' then set('rough', 1) end
+  local pieces = redis.call('HGETALL', out)
+  for i = 1, #pieces, 2 do redis.call('ZREM', shelf(pieces[i + 1]), id .. ' ' .. pieces[i]) end
+  redis.call('DEL', won, tries, out)
+  redis.call('ZREM', p .. 'open:' .. get('priority'), id)
+  redis.call('ZREM', p .. 'deadlines', id)
+  for _, index in ipairs({ 'tidy', 'stored', 'ended' }) do redis.call('ZADD', p .. index, stamp(moment), id) end
+end
+
+local function move(to)
+  local from = get('state')
+  if not from or not (MOVES[from] or {})[to] then return false end
+  set('state', to)
+  redis.call('HINCRBY', job, 'version', 1)
+  redis.call('ZREM', p .. 'jobs:' .. from, id)
+  redis.call('ZADD', p .. 'jobs:' .. to, get('created'), id)
+  if to == 'processing' then set('started', stamp(now())) end
+  if OVER[to] then end_job(to, now()) end
+  event(to)
+  return true
+end
+
+-- End a job that is to stop once no worker holds a piece of it.
+local function settle()
+  if get('state') ~= 'canceling' then return end
+  for _, where in ipairs(redis.call('HVALS', out)) do
+    if where == 'leased' then return end
+  end
+  move('canceled')
+end
+
+-- Count an attempt that came to nothing; true if it was the last, with which the job has failed.
+local function used_up(piece, cause, most)
+  local attempts = redis.call('HINCRBY', tries, 'failed:' .. piece, 1)
+  redis.call('HSET', tries, 'cause:' .. piece, cause)
+  if attempts < tonumber(most) or not move('failed') then return false end
+  local kind, index = string.match(piece, '^(%a+):?(%d*)$')
+  redis.call('SET', ending, cjson.encode({
+    error = {
+      code = 'chunk_failed',
+      message = kind .. (index ~= '' and ' of window ' .. index or '') .. ' came to nothing in ' .. attempts
+        .. ' attempts; the last one: ' .. cause
+        .. '. If it is this recording alone, convert it with another program and send it again',
+      stage = kind,
+      attempts = attempts,
+      cause = cause,
+    },
+  }))
+  return true
+end
+
+local commands = {}

@@ -1,0 +1,5 @@
+local GLOBAL = { renew = true, lead = true, resign = true, expired = true, due = true, expire = true, suspects = true,
+  resend = true }
+if GLOBAL[command] then return commands[command](unpack(ARGV, 3)) end
+enter(ARGV[3])
+return commands[command](unpack(ARGV, 4))

@@ -1,0 +1,84 @@
+"""Records made anew from what storage holds of a job: the manifest, and how it ended if it has."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from enum import StrEnum
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from shared.errors import ObjectMissing, QueueUnavailable
+from shared.jobs import Ending, Manifest
+from shared.keys import JOBS_PREFIX, ending_key, manifest_key
+from shared.queues import Dispatcher
+from shared.records import JobRecords, Retention
+from shared.storage import ObjectStore
+
+_Model = TypeVar("_Model", Manifest, Ending)
+
+
+class Found(StrEnum):
+    """What became of a job found in storage."""
+
+    #: Its record is there.
+    KNOWN = "known"
+    #: It was not over: it begins again.
+    BEGUN = "begun"
+    #: It was over: its record says so again.
+    REBUILT = "rebuilt"
+    #: It was never accepted: there is no manifest, or none that can be read.
+    NO_JOB = "no_job"
+
+
+class Recovery:
+    """Brings jobs back whose records are lost.
+
+    Raises:
+        QueueUnavailable: from `adopt`, if Redis cannot be used.
+        StorageError: the same for storage.
+    """
+
+    def __init__(self, store: ObjectStore, records: JobRecords, retention: Retention, dispatcher: Dispatcher) -> None:
+        self._store = store
+        self._records = records
+        self._retention = retention
+        self._dispatcher = dispatcher
+
+    def all(self) -> Iterator[tuple[str, Found]]:
+        """Go through all jobs in storage; gives what became of each.
+
+        Raises:
+            QueueUnavailable, StorageError: it may be done again; what was brought back stays.
+        """
+        for job_id in jobs_in(self._store):
+            known = bool(self._records.known([job_id]))
+            yield job_id, Found.KNOWN if known else self.adopt(job_id)
+
+    def adopt(self, job_id: str) -> Found:
+        """Make the record of a job that has none."""
+        manifest = self._read(manifest_key(job_id), Manifest)
+        if manifest is None or manifest.id != job_id:
+            return Found.NO_JOB
+        ending = self._read(ending_key(job_id), Ending)
+        if ending is not None:
+            return Found.REBUILT if self._retention.rebuild(manifest, ending) else Found.KNOWN
+        word, messages = self._records.create(manifest)
+        with suppress(QueueUnavailable):  # the reconciler sends them then
+            self._dispatcher.send(messages)
+        return Found.BEGUN if word == "created" else Found.KNOWN
+
+    def _read(self, key: str, model: type[_Model]) -> _Model | None:
+        try:
+            return model.model_validate_json(self._store.read(key))
+        except (ObjectMissing, ValidationError):
+            return None
+
+
+def jobs_in(store: ObjectStore) -> Iterator[str]:
+    """Give the ids of the jobs that have objects."""
+    last = ""
+    for info in store.list(JOBS_PREFIX):
+        job_id = info.key.removeprefix(JOBS_PREFIX).partition("/")[0]
+        if job_id != last:
+            last = job_id
+            yield job_id

@@ -1,0 +1,167 @@
+"""Removes what has outlived its time, and what deaths left behind in storage; nothing that is in use.
+
+A thread of every worker process; one of them leads. It waits for storage, so it is none of the reconciler's.
+"""
+
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby
+
+import structlog
+
+from shared.errors import ServiceError
+from shared.jobs import TERMINAL
+from shared.keys import JOBS_PREFIX, job_prefix, manifest_key, work_prefix
+from shared.records import Repairs
+from shared.recovery import Found, Recovery
+from shared.storage import ObjectInfo
+from worker.context import Context
+from worker.tidying import tidy_objects
+
+log = structlog.get_logger()
+
+_ROLE = "sweeper"
+_LOOK_SECONDS = 3.0
+_LEAD_SECONDS = 60.0
+_DAY = 86_400.0
+#: Leases after which no worker writes to a removed job any more.
+_SETTLED = 2.0
+#: Uploads that were begun and never finished stay so much longer than objects without a job: one may take hours.
+_UPLOADS_LONGER = 24
+_BATCH = 100
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """What storage holds of one job."""
+
+    job_id: str
+    keys: frozenset[str]
+    youngest: float
+
+
+class Sweeper:
+    """Looks every few seconds, if it leads."""
+
+    def __init__(self, ctx: Context, repairs: Repairs) -> None:
+        self._ctx = ctx
+        self._repairs = repairs
+        self._recovery = Recovery(ctx.store, ctx.records, ctx.retention, ctx.dispatcher)
+        self._token = uuid.uuid4().hex
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more; what is being deleted now is not waited for."""
+        self._stop.set()
+
+    def look(self) -> None:
+        """Do what is due now.
+
+        Raises:
+            QueueUnavailable, StorageError: if Redis or storage cannot be used; the next look goes on.
+        """
+        now = self._ctx.records.now()
+        self._tidy(now)
+        self._sink(now)
+        self._retire(now)
+        orphan_seconds = self._ctx.settings.orphan_seconds
+        if self._ctx.retention.turn("orphans", every=orphan_seconds / 4):
+            self.sweep_orphans(now)
+            self._ctx.store.sweep(timedelta(seconds=orphan_seconds * _UPLOADS_LONGER))
+
+    def sweep_orphans(self, now: float) -> None:
+        """Look through all of storage for objects that nobody looks after."""
+        folders = self._folders()
+        while batch := [folder for folder, _ in zip(folders, range(_BATCH), strict=False)]:
+            known = self._ctx.records.known(folder.job_id for folder in batch)
+            for folder in batch:
+                if self._stop.is_set():
+                    return
+                if now - folder.youngest < self._ctx.settings.orphan_seconds:
+                    continue
+                if folder.job_id in known:
+                    self._sweep_leftovers(folder)
+                else:
+                    self._sweep_unknown(folder)
+            self._keep_lead()
+
+    def _tidy(self, now: float) -> None:
+        for job_id in self._ctx.retention.untidy(now=now):
+            tidy_objects(self._ctx, job_id)
+            self._keep_lead()
+
+    def _sink(self, now: float) -> None:
+        """Delete once more what belonged to removed jobs: a worker may have written after the removal."""
+        for job_id in self._ctx.retention.gone_until(now - _SETTLED * self._ctx.settings.lease_seconds):
+            self._ctx.store.delete_prefix(job_prefix(job_id))
+            self._ctx.retention.sunk(job_id)
+            self._keep_lead()
+
+    def _retire(self, now: float) -> None:
+        """Let recordings, results, records and events go whose time is over."""
+        settings, retention = self._ctx.settings, self._ctx.retention
+        if settings.keep_results_days:
+            for job_id in retention.stored_until(now - settings.keep_results_days * _DAY):
+                self._ctx.store.delete_prefix(job_prefix(job_id))
+                retention.swept(job_id)
+                log.info("objects of a job have outlived their time", job_id=job_id)
+                self._keep_lead()
+        if settings.keep_records_days:
+            before = now - settings.keep_records_days * _DAY
+            for job_id in retention.ended_until(before):
+                self._ctx.records.remove(job_id)
+            retention.forget_events(before=before)
+
+    def _sweep_leftovers(self, folder: _Folder) -> None:
+        """A worker wrote after its job was over, and died before it could take that back."""
+        work = work_prefix(folder.job_id)
+        if any(key.startswith(work) for key in folder.keys) and self._ctx.records.state(folder.job_id) in TERMINAL:
+            tidy_objects(self._ctx, folder.job_id)
+
+    def _sweep_unknown(self, folder: _Folder) -> None:
+        """There is no record: the job was removed, or not accepted; or it was, and its record is lost."""
+        job_id = folder.job_id
+        removed = self._ctx.retention.is_gone(job_id)
+        if not removed and manifest_key(job_id) in folder.keys:
+            found = self._recovery.adopt(job_id)
+            log.warning("a job without a record was found in storage", job_id=job_id, now=str(found))
+            if found is not Found.NO_JOB:
+                return
+        self._ctx.store.delete_prefix(job_prefix(job_id))
+        log.info("objects without a job deleted", job_id=job_id, objects=len(folder.keys))
+
+    def _folders(self) -> Iterator[_Folder]:
+        for job_id, infos in groupby(self._ctx.store.list(JOBS_PREFIX), key=_job_of):
+            objects = list(infos)
+            youngest = max(info.modified.timestamp() for info in objects)
+            yield _Folder(job_id, frozenset(info.key for info in objects), youngest)
+
+    def _keep_lead(self) -> None:
+        self._repairs.lead(_ROLE, self._token, seconds=_LEAD_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                if self._repairs.lead(_ROLE, self._token, seconds=_LEAD_SECONDS):
+                    self.look()
+            except ServiceError as error:
+                log.warning("not swept", reason=error.message)
+            except Exception:  # the thread must live as long as the process
+                log.exception("the sweeper met an unexpected error")
+            self._stop.wait(_LOOK_SECONDS)
+        try:
+            self._repairs.resign(_ROLE, self._token)
+        except ServiceError:  # the lead lapses by itself
+            log.debug("lead not given back")
+
+
+def _job_of(info: ObjectInfo) -> str:
+    return info.key.removeprefix(JOBS_PREFIX).partition("/")[0]

@@ -1,0 +1,40 @@
+"""Objects of a job that is over: how it ended is written beside them, and what only its workers needed goes."""
+
+import structlog
+
+from shared.errors import QueueUnavailable, StorageError
+from shared.keys import ending_key, result_key, results_prefix, work_prefix
+from worker.context import Context
+
+log = structlog.get_logger()
+
+#: Leases after which no worker writes any more that does not know that its work is in vain.
+_SETTLED = 2.0
+
+
+def tidy(ctx: Context, job_id: str) -> None:
+    """Tidy a job now, if it can be; if not, the sweeper will."""
+    try:
+        tidy_objects(ctx, job_id)
+    except (StorageError, QueueUnavailable) as error:
+        log.warning("objects are tidied later", job_id=job_id, reason=error.message)
+
+
+def tidy_objects(ctx: Context, job_id: str) -> None:
+    """Write how a job ended, delete its working objects, and of its results all but the one that counts.
+
+    Raises:
+        StorageError, QueueUnavailable: if something of it could not be done; it may be done again.
+    """
+    ending = ctx.records.ending(job_id)
+    if ending is None:
+        return
+    text = ending.model_dump_json(exclude_none=True)
+    # A power cut may take it: then the job is done again, if Redis is lost too.
+    ctx.store.put(ending_key(job_id), text.encode(), content_type="application/json", durable=False)
+    ctx.store.delete_prefix(work_prefix(job_id))
+    kept = None if ending.result is None else result_key(job_id, ending.result)
+    for result in ctx.store.list(results_prefix(job_id)):
+        if result.key != kept:
+            ctx.store.delete(result.key)
+    ctx.retention.tidied(job_id, settle=_SETTLED * ctx.settings.lease_seconds)

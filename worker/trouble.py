@@ -1,0 +1,22 @@
+"""What went wrong with an attempt, by what should be done about it."""
+
+import errno
+
+from shared.errors import ObjectMissing, QueueUnavailable, StorageError
+
+#: The machine has no room, or its disk is out of order: another worker, or this one later, may do it.
+_LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EROFS}
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same work may succeed later, with nothing wrong in it: storage, Redis or the disk failed."""
+    if isinstance(error, ObjectMissing):
+        return False
+    if isinstance(error, StorageError | QueueUnavailable):
+        return True
+    return isinstance(error, OSError) and error.errno in _LOCAL
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether memory ran out."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
