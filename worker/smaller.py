@@ -21,27 +21,36 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class _Part:
-    """Frames of the file: seen, and of these kept."""
+    """Frames of the file: seen, and of these kept.
+
+    Attributes:
+        margin: frames that must be seen beyond those that are kept.
+        grid: what is seen begins at a multiple of so many.
+    """
 
     seen_start: int
     seen_stop: int
     start: int
     stop: int
+    margin: int
+    grid: int
 
-    def smaller(self, margin: int) -> list[Self]:
-        """Give parts that keep the same together and see *margin* frames beyond it; none if that gains nothing."""
-        trimmed = self._trimmed(margin)  # the last window of a file reaches further back than it must
+    def smaller(self) -> list[Self]:
+        """Give parts that keep the same together and see less; none if there are none."""
+        trimmed = self._trimmed()  # the last window of a file reaches further back than it must
         if trimmed != self:
             return [trimmed]
         middle = -(-(self.start + self.stop) // (2 * GRID)) * GRID
         if not self.start < middle < self.stop:
             return []
-        halves = [replace(self, stop=middle)._trimmed(margin), replace(self, start=middle)._trimmed(margin)]
+        halves = [replace(self, stop=middle)._trimmed(), replace(self, start=middle)._trimmed()]
         return halves if max(map(_length, halves)) < _length(self) else []
 
-    def _trimmed(self, margin: int) -> Self:
-        begin = (self.start - margin) // GRID * GRID
-        return replace(self, seen_start=max(self.seen_start, begin), seen_stop=min(self.seen_stop, self.stop + margin))
+    def _trimmed(self) -> Self:
+        begin = (self.start - self.margin) // self.grid * self.grid
+        return replace(
+            self, seen_start=max(self.seen_start, begin), seen_stop=min(self.seen_stop, self.stop + self.margin)
+        )
 
 
 def _length(part: _Part) -> int:
@@ -63,7 +72,7 @@ def restore_window(
         try:
             mels = engine.restore([RestoreItem(*pair) for pair in zip(samples, conditions, strict=True)])
         except MemoryExhausted:
-            parts = [] if any(one.mode == 2 for one in conditions) else part.smaller(context)
+            parts = [] if any(one.mode == 2 for one in conditions) else part.smaller()
             if not parts:
                 raise
             _tell(part)
@@ -71,7 +80,7 @@ def restore_window(
         kept = slice(part.start - part.seen_start, part.stop - part.seen_start)
         return np.stack([mel[kept] for mel in mels])
 
-    return run(_Part(window.seen_start, window.seen_stop, window.mel_start, window.mel_stop))
+    return run(_Part(window.seen_start, window.seen_stop, window.mel_start, window.mel_stop, context, GRID))
 
 
 def vocode_window(engine: Engine, mel: Floats, span: MelSpan, *, halo: int) -> list[Floats]:
@@ -89,14 +98,14 @@ def vocode_window(engine: Engine, mel: Floats, span: MelSpan, *, halo: int) -> l
         try:
             return engine.vocode([VocodeItem(channel, asked) for channel in seen])
         except MemoryExhausted:
-            parts = part.smaller(halo)
+            parts = part.smaller()
             if not parts:
                 raise
             _tell(part)
             return [np.concatenate(made) for made in zip(*map(run, parts), strict=True)]
 
     last = -(-span.stop // HOP)
-    return run(_Part(span.first_frame, span.first_frame + mel.shape[1], span.start // HOP, last))
+    return run(_Part(span.first_frame, span.first_frame + mel.shape[1], span.start // HOP, last, halo, 1))
 
 
 def _tell(part: _Part) -> None:
