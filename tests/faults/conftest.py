@@ -33,3 +33,13 @@ def expected(service: Cluster, recording: bytes) -> str:
     job = service.submit(recording)
     assert service.wait(job)[0]["status"] == "succeeded"
     return service.result(job)
+
+
+@pytest.fixture(autouse=True)
+def awake(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No process stands still after a test."""
+    yield
+    if "service" in request.fixturenames:
+        service: Cluster = request.getfixturevalue("service")
+        while frozen := service.stopped():
+            frozen.resume()

@@ -54,6 +54,7 @@ def reached(point: str) -> None:
     with (POINTS / "log").open("a") as log:
         log.write(f"{point} {action} {os.getpid()}\n")
     ACTIONS[action]()
+    time.sleep(0.5)  # a signal to a process of many threads takes a moment to stop them all
 
 
 def _around(place: Any, name: str, before: Callable[..., None], after: Callable[..., None] | None = None) -> None:
