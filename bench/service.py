@@ -26,6 +26,8 @@ OVER = ("succeeded", "failed", "canceled", "expired")
 _READY_SECONDS = 300.0
 _STOP_SECONDS = 60.0
 _BOUNDARY = "vfq-bench"
+#: Of the forms of `form_of`.
+CONTENT_TYPE = f"multipart/form-data; boundary={_BOUNDARY}"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -43,8 +45,7 @@ class Door:
 
     def submit(self, form: bytes) -> dict[str, Any]:
         """Send a form of `form_of`; gives the job."""
-        headers = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
-        return self._json("POST", "/v1/jobs", 202, form, headers)
+        return self._json("POST", "/v1/jobs", 202, form, {"Content-Type": CONTENT_TYPE})
 
     def job(self, job_id: str) -> dict[str, Any]:
         """Ask for a job."""
