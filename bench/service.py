@@ -72,6 +72,11 @@ class Door:
             raise SystemExit(f"the result of {job_id}: HTTP {answer.status}")
         return size
 
+    def cancel(self, job_id: str) -> None:
+        """Cancel a job, if it is not over."""
+        self._connection.request("POST", f"/v1/jobs/{job_id}/cancel")
+        self._connection.getresponse().read()
+
     def delete(self, job_id: str) -> None:
         """Delete a job that is over, so that the disk does not fill."""
         self._connection.request("DELETE", f"/v1/jobs/{job_id}")

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,7 +46,16 @@ def install() -> None:
         if stamp.exists() and stamp.read_text() == wanted:
             return
         # Our own pip fills it: a Debian python3 cannot put one into a new environment.
-        pip = [sys.executable, "-m", "pip", "--python", PYTHON, "--disable-pip-version-check", "install", "--quiet"]
+        pip: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            PYTHON,
+            "--disable-pip-version-check",
+            "install",
+            "--quiet",
+        ]
         _run([sys.executable, "-m", "venv", "--clear", "--without-pip", ENVIRONMENT])
         _run([*pip, "--requirement", REQUIREMENTS])
         stamp.write_text(wanted)
@@ -243,7 +252,7 @@ def has_xattrs(folder: Path) -> bool:
     return True
 
 
-def _run(command: list[str | Path]) -> None:
+def _run(command: Sequence[str | Path]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{(done.stdout + done.stderr)[-3000:]}")
