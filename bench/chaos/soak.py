@@ -68,7 +68,7 @@ class Soak:
         self.redis_proxy = stack.enter_context(FaultProxy(self.server.port, seed=asked.seed))
         self.storage_proxy = stack.enter_context(HttpFaultProxy(self.bucket.server.port, seed=asked.seed))
         self.client: redis.Redis = stack.enter_context(redis.Redis.from_url(self.server.url, decode_responses=True))
-        self.oracle = Oracle(self.client, PREFIX, open_storage(self.bucket.url, **self.bucket.options)  # type: ignore[arg-type])
+        self.oracle = Oracle(self.client, PREFIX, open_storage(self.bucket.url, **self.bucket.options))
         self.kinds = make_kinds(asked.seed, load_settings(**GEOMETRY))
         self.port = free_port()
         self.door = Door(self.port)

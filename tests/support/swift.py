@@ -23,6 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from shared.storage.s3 import Connection, connect
 from tests.support.ports import free_port
@@ -193,7 +194,7 @@ class Bucket:
         return f"s3://{self.name}"
 
     @property
-    def options(self) -> dict[str, str]:
+    def options(self) -> dict[str, Any]:
         """The arguments of `open_storage`."""
         return {
             "endpoint": self.server.endpoint,
