@@ -17,7 +17,7 @@ from shared.jobs import Job, JobError, JobOutput, Priority
 from shared.keys import job_prefix, result_key
 from shared.presence import Presence
 from shared.queues import queue_name
-from shared.records import SPLIT, STITCH, Claim, JobRecords, connect
+from shared.records import SPLIT, STITCH, Claim, JobRecords, Lane, Piece, connect
 from shared.settings import Settings
 from shared.storage import ObjectStore, open_storage
 
@@ -43,18 +43,31 @@ class Api:
         answer.close()
         return job
 
-    def begin(self, job_id: str) -> Claim:
-        """Let a worker take the job."""
-        claim = self.records.claim(job_id, SPLIT)
+    def begin(self, job_id: str, piece: Piece = SPLIT) -> Claim:
+        """Let a worker take the job, or another piece of it."""
+        claim = self.records.claim(job_id, piece)
         assert isinstance(claim, Claim)
         return claim
 
+    def split(self, job_id: str) -> None:
+        """Let a worker split the job: it is one window."""
+        sizes = {"pieces": 1, "reach": 1, "window": 4, "seconds": 30.0}
+        assert self.records.complete_split(job_id, self.begin(job_id), **sizes)
+
+    def work(self, job_id: str, piece: Piece, model: str = "Model") -> None:
+        """Let a worker do a window."""
+        assert self.records.complete(job_id, self.begin(job_id, piece), model=model)
+
     def succeed(self, job_id: str, data: bytes = RESULT, filename: str = "speech-restored.wav") -> str:
-        """Let workers finish the job; gives the address of its result."""
-        if self.job(job_id).started_at is None:
-            self.begin(job_id)
-        claim = self.records.claim(job_id, STITCH)
-        assert isinstance(claim, Claim)
+        """Let workers do all of the job; gives the address of its result."""
+        self.split(job_id)
+        for stage in self.job(job_id).manifest.options.stages:
+            self.work(job_id, Piece(stage, 0))
+        return self.stitch(job_id, data, filename)
+
+    def stitch(self, job_id: str, data: bytes = RESULT, filename: str = "speech-restored.wav") -> str:
+        """Let a worker finish the job; gives the address of its result."""
+        claim = self.begin(job_id, STITCH)
         self.store.put(result_key(job_id, claim.attempt), data)
         output = JobOutput(
             format="wav", media_type="audio/wav", filename=filename, bytes=len(data), samples=5, sample_rate=44100
@@ -64,7 +77,8 @@ class Api:
 
     def fail(self, job_id: str) -> None:
         """Let the job fail."""
-        assert self.records.fail(job_id, JobError(code="undecodable", message="This is no audio.", stage="split"))
+        error = JobError(code="undecodable", message="This is no audio.", stage="split")
+        assert self.records.fail(job_id, error, self.begin(job_id))
 
     def job(self, job_id: str) -> Job:
         """Read the record."""
@@ -78,7 +92,7 @@ class Api:
 
     def waiting(self, priority: Priority = "interactive") -> int:
         """Messages that ask for a split."""
-        length = self.redis.llen(self.settings.key_prefix + queue_name("split", priority))
+        length = self.redis.llen(self.settings.key_prefix + queue_name(Lane("split", priority)))
         assert isinstance(length, int)
         return length
 

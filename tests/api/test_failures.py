@@ -8,9 +8,10 @@ import time
 import pytest
 
 from api.app import create_app
+from shared.connections import open_repairs
 from shared.errors import QueueUnavailable, StorageUnavailable
 from shared.queues import Dispatcher, celery_app
-from shared.records import JobRecords, connect
+from shared.records import JobRecords, Lane
 from shared.storage import open_storage
 from tests.api.conftest import Api, folder_settings, make_api
 from tests.support.ports import free_port
@@ -60,7 +61,7 @@ def test_everything_answers_soon_while_redis_is_away_and_works_again_after(own: 
     assert submit(own).status_code == 202
 
 
-def test_a_broker_that_is_away_takes_record_and_objects_with_it(clean_redis, tmp_path):
+def test_while_the_broker_is_away_no_job_comes_in(clean_redis, tmp_path):
     broker = f"redis://127.0.0.1:{free_port()}/0"
     settings = folder_settings(clean_redis, tmp_path / "store", broker_url=broker)
     api = make_api(settings, open_storage(settings.storage_url))
@@ -73,31 +74,50 @@ def test_a_broker_that_is_away_takes_record_and_objects_with_it(clean_redis, tmp
     assert (ready.status_code, ready.json["redis"]) == (503, "unavailable")
 
 
-def test_a_record_that_is_refused_takes_the_objects_with_it(clean_redis, tmp_path):
+def with_records(api: Api, records: JobRecords):
+    """The application with other records."""
+    return create_app(api.settings, store=api.store, records=records).test_client()
+
+
+def test_a_record_that_is_refused_takes_the_objects_with_it(api: Api):
     class Forgetful(JobRecords):
-        def create(self, manifest):
-            super().create(manifest)
+        def create(self, manifest, *, most=0):
+            super().create(manifest, most=most)
             raise QueueUnavailable("the answer was lost")
 
-    settings = folder_settings(clean_redis, tmp_path / "store")
-    store = open_storage(settings.storage_url)
-    client = create_app(settings, store=store, records=Forgetful(connect(clean_redis))).test_client()
+    client = with_records(api, Forgetful(api.redis))
     answer = client.post("/v1/jobs", data={"file": (io.BytesIO(b"abc"), "a.wav")})
     unavailable(answer, "queue_unavailable")
-    assert list(store.list()) == []
+    assert api.objects() == []
     assert client.get("/v1/jobs").json["jobs"] == []
 
 
-def test_a_job_that_a_worker_has_begun_counts_although_the_broker_complained(api: Api):
-    class Loses(Dispatcher):
-        def send(self, job_id, pieces, priority):
-            api.begin(job_id)
+def test_a_job_that_a_worker_has_begun_counts_although_redis_complained(api: Api):
+    """The reconciler had sent its message meanwhile."""
+
+    class Begun(JobRecords):
+        def create(self, manifest, *, most=0):
+            super().create(manifest, most=most)
+            api.begin(manifest.id)
             raise QueueUnavailable("the answer was lost")
 
-    client = create_app(api.settings, store=api.store, dispatcher=Loses(celery_app(api.settings))).test_client()
-    answer = client.post("/v1/jobs", data={"file": (io.BytesIO(b"abc"), "a.wav")})
+    answer = with_records(api, Begun(api.redis)).post("/v1/jobs", data={"file": (io.BytesIO(b"abc"), "a.wav")})
     assert (answer.status_code, answer.json["status"]) == (202, "processing")
     assert len(api.objects(answer.json["id"])) == 2
+
+
+def test_a_job_whose_message_cannot_be_sent_is_in_and_the_message_is_missed(api: Api):
+    class Silent(Dispatcher):
+        def send(self, messages):
+            raise QueueUnavailable("away")
+
+    client = create_app(api.settings, store=api.store, dispatcher=Silent(celery_app(api.settings))).test_client()
+    answer = client.post("/v1/jobs", data={"file": (io.BytesIO(b"abc"), "a.wav")})
+    assert (answer.status_code, answer.json["status"], api.waiting()) == (202, "queued", 0)
+    job_id = answer.json["id"]
+    assert len(api.objects(job_id)) == 2
+    suspects = open_repairs(api.settings).suspects({Lane("split", "interactive"): True})
+    assert [one.job_id for one in suspects] == [job_id]
 
 
 def test_a_folder_that_is_gone_is_told(api: Api, tmp_path):

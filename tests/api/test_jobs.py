@@ -3,8 +3,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from shared.connections import open_repairs
 from shared.keys import pcm_key
-from shared.records import Claim, Piece
+from shared.records import Piece
 from tests.api.conftest import Api
 
 UNKNOWN = "f" * 32
@@ -17,11 +18,8 @@ def ids(answer):
 
 def test_a_job_is_told_from_the_first_chunk_to_the_result(api: Api):
     job_id = api.submit()["id"]
-    claim = api.begin(job_id)
-    (piece,) = api.records.complete_split(job_id, claim, pieces=1, reach=1, window=4, seconds=30.0)
-    api.records.complete(
-        job_id, api.records.claim(job_id, piece), model="VoiceFixerRestorer sha256:ab cuda bf16 cuda:1"
-    )
+    api.split(job_id)
+    api.work(job_id, Piece("restore", 0), model="VoiceFixerRestorer sha256:ab cuda bf16 cuda:1")
     half = api.client.get(f"/v1/jobs/{job_id}").json
     assert (half["status"], half["queue_position"], half["output"]) == ("processing", None, None)
     assert half["progress"]["stage"] == "vocode"
@@ -32,10 +30,8 @@ def test_a_job_is_told_from_the_first_chunk_to_the_result(api: Api):
     by = {"backend": "cuda", "precision": "bf16", "device": "cuda:1"}
     assert half["models"] == [{"stage": "restore", "model_type": "VoiceFixerRestorer", "weights": "sha256:ab", **by}]
 
-    claim = api.records.claim(job_id, Piece("vocode", 0))
-    assert isinstance(claim, Claim)
-    api.records.complete(job_id, claim, model="GriffinLimVocoder - torch fp32 cpu")
-    api.succeed(job_id)
+    api.work(job_id, Piece("vocode", 0), model="GriffinLimVocoder - torch fp32 cpu")
+    api.stitch(job_id)
     answer = api.client.get(f"/v1/jobs/{job_id}")
     done = answer.json
     assert (done["status"], done["progress"]["percent"], done["error"]) == ("succeeded", 100.0, None)
@@ -52,7 +48,31 @@ def test_a_failed_job_tells_why(api: Api):
     api.fail(job_id)
     job = api.client.get(f"/v1/jobs/{job_id}").json
     assert job["status"] == "failed"
-    assert job["error"] == {"code": "undecodable", "message": "This is no audio.", "stage": "split"}
+    told = {"code": "undecodable", "message": "This is no audio.", "stage": "split", "attempts": None, "cause": None}
+    assert job["error"] == told
+
+
+def test_a_job_whose_piece_came_to_nothing_again_and_again_tells_how_often_and_why(api: Api):
+    job_id = api.submit()["id"]
+    for _ in range(api.settings.max_attempts):
+        api.records.use_up(job_id, api.begin(job_id), "memory ran out")
+    error = api.client.get(f"/v1/jobs/{job_id}").json["error"]
+    told = {name: error[name] for name in ("code", "stage", "attempts", "cause")}
+    assert told == {"code": "chunk_failed", "stage": "split", "attempts": 3, "cause": "memory ran out"}
+
+
+def test_a_job_whose_deadline_has_passed_is_over(api: Api):
+    job_id = api.submit(deadline_seconds="0.001")["id"]
+    repairs = open_repairs(api.settings)
+    while not repairs.expire():
+        time.sleep(0.001)
+    job = api.client.get(f"/v1/jobs/{job_id}").json
+    assert (job["status"], job["error"]) == ("expired", None)
+    assert job["completed_at"] >= job["created_at"]
+    answer = api.client.get(f"/v1/jobs/{job_id}/result")
+    assert (answer.status_code, answer.json["code"]) == (409, "job_expired")
+    assert api.client.post(f"/v1/jobs/{job_id}/cancel").status_code == 409
+    assert ids(api.client.get("/v1/jobs?status=expired")) == [job_id]
 
 
 def test_an_unchanged_job_is_not_sent_again(api: Api):
@@ -179,13 +199,20 @@ def test_a_waiting_job_is_canceled_at_once_and_keeps_what_was_sent(stored_api: A
 
 def test_a_running_job_is_canceled_by_its_workers(api: Api):
     job_id = api.submit()["id"]
-    api.begin(job_id)
+    claim = api.begin(job_id)
     for _ in range(2):
         answer = api.client.post(f"/v1/jobs/{job_id}/cancel")
         assert (answer.status_code, answer.json["status"]) == (202, "canceling")
         assert answer.headers["Retry-After"] == "1"
-    api.records.end_cancel(job_id)
+    api.records.abandon(job_id, claim)
     assert api.client.get(f"/v1/jobs/{job_id}").json["status"] == "canceled"
+
+
+def test_a_running_job_at_which_no_worker_is_is_canceled_at_once(api: Api):
+    job_id = api.submit()["id"]
+    api.split(job_id)
+    answer = api.client.post(f"/v1/jobs/{job_id}/cancel")
+    assert (answer.status_code, answer.json["status"]) == (202, "canceled")
 
 
 @pytest.mark.parametrize("end", ["succeed", "fail", "cancel"])
@@ -218,11 +245,11 @@ def test_deleting_a_waiting_job_needs_no_worker(api: Api):
 
 def test_deleting_a_running_job_cancels_it_first(api: Api):
     job_id = api.submit()["id"]
-    api.begin(job_id)
+    claim = api.begin(job_id)
     answer = api.client.delete(f"/v1/jobs/{job_id}")
     assert (answer.status_code, answer.json["status"]) == (202, "canceling")
     assert api.client.delete(f"/v1/jobs/{job_id}").status_code == 202
-    api.records.end_cancel(job_id)
+    api.records.abandon(job_id, claim)
     assert api.client.delete(f"/v1/jobs/{job_id}").status_code == 204
     assert api.objects() == []
 

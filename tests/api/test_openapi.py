@@ -8,7 +8,7 @@ import pytest
 
 from api.errors import RequestError
 from shared.formats import FORMATS
-from tests.api.conftest import Api
+from tests.api.conftest import Api, make_api
 
 METHODS = {"get", "post", "put", "delete", "head", "patch"}
 
@@ -186,5 +186,8 @@ def test_what_the_api_answers_is_what_the_document_says(api: Api, document):
     failed = api.submit()["id"]
     api.fail(failed)
     check(api.client.get(f"/v1/jobs/{failed}"), job)
+    full = make_api(api.settings.model_copy(update={"max_open_interactive": 1, "max_open_bulk": 1}), api.store)
+    full.submit()
+    check(full.client.post("/v1/jobs", data={"file": (io.BytesIO(b"abc"), "a.wav")}), "/v1/jobs", "post")
     for path in ("/healthz", "/readyz", "/version"):
         check(api.client.get(path), path)

@@ -13,7 +13,7 @@ import pytest
 
 from shared.jobs import JobOutput
 from shared.keys import result_key, source_key
-from shared.records import SPLIT, STITCH, JobRecords, connect
+from shared.records import SPLIT, STITCH, JobRecords, Piece, connect
 from shared.storage import open_storage
 from tests.api.server import HEAD, TAIL, RawClient, length, running, upload
 
@@ -204,7 +204,9 @@ def test_uploads_at_once_do_not_wait_for_each_other(server, store):
 def finished(records, store, server, megabytes):
     """A job with a result of so many MiB; gives its address."""
     job_id = httpx.post(f"{server.url}/v1/jobs", files={"file": ("a.wav", b"abc")}).json()["id"]
-    records.claim(job_id, SPLIT)
+    records.complete_split(job_id, records.claim(job_id, SPLIT), pieces=1, reach=0, window=1, seconds=1.0)
+    for piece in (Piece("restore", 0), Piece("vocode", 0)):
+        records.complete(job_id, records.claim(job_id, piece), model="Model")
     claim = records.claim(job_id, STITCH)
     with store.writer(result_key(job_id, claim.attempt)) as out:
         for number in range(megabytes):

@@ -52,6 +52,7 @@ def test_options_come_as_single_fields(api: Api):
             "mode": "2",
             "seed": "7",
             "priority": "bulk",
+            "deadline_seconds": "90.5",
             "output.format": "flac",
             "output.sample_rate": "input",
             "output.bit_depth": "24",
@@ -63,6 +64,7 @@ def test_options_come_as_single_fields(api: Api):
         "mode": 2,
         "seed": 7,
         "priority": "bulk",
+        "deadline_seconds": 90.5,
         "samples": None,
         "output": {"format": "flac", "sample_rate": "input", "bit_depth": 24, "channels": 1},
     }
@@ -82,9 +84,23 @@ def test_stages_come_as_a_json_list_too(api: Api):
 
 
 def test_an_empty_field_counts_as_left_out(api: Api):
-    names = ("mode", "stages", "samples", "metadata", "options", "output", "output.format", "output.sample_rate")
+    names = ("mode", "stages", "samples", "metadata", "options", "output", "output.format", "deadline_seconds")
     job = post(api, file=recording(), **dict.fromkeys(names, " ")).json
     assert job["options"] == api.submit()["options"]
+
+
+def test_a_job_without_a_deadline_gets_the_service_s(api: Api):
+    job = api.submit()
+    assert job["options"]["deadline_seconds"] == api.settings.deadline_seconds == 7 * 86_400
+    api.store.put("incoming/a", b"abcd")
+    asked = {"input": {"key": "incoming/a"}}
+    given = [api.client.post("/v1/jobs", json=asked | more).json for more in ({}, {"deadline_seconds": 90})]
+    assert [one["options"]["deadline_seconds"] for one in given] == [7 * 86_400, 90]
+    for one in (job, *given):
+        kept = Manifest.model_validate_json(api.store.read(manifest_key(one["id"])))
+        assert kept.options.deadline_seconds == one["options"]["deadline_seconds"]
+        until = api.redis.zscore("vfq:deadlines", one["id"])
+        assert until == pytest.approx(kept.created_at + kept.options.deadline_seconds, abs=0.001)
 
 
 def test_options_may_be_attached_as_a_file(api: Api):
@@ -114,6 +130,10 @@ def test_options_may_be_attached_as_a_file(api: Api):
         ({"mode": "3"}, ["#/mode"]),
         ({"mode": "one"}, ["#/mode"]),
         ({"seed": "-1"}, ["#/seed"]),
+        ({"deadline_seconds": "0"}, ["#/deadline_seconds"]),
+        ({"deadline_seconds": "soon"}, ["#/deadline_seconds"]),
+        ({"deadline_seconds": "Infinity"}, ["#/deadline_seconds"]),
+        ({"deadline_seconds": "1e9"}, ["#/deadline_seconds"]),
         ({"stages": "vocode,restore"}, ["#"]),
         ({"stages": "vocode", "samples": "99999999999999"}, ["#/samples"]),
         ({"output.format": "mp4"}, ["#/output/format"]),

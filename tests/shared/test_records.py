@@ -1,168 +1,78 @@
 import time
-import uuid
 
 import pytest
 import redis
 
 from shared.errors import QueueUnavailable
-from shared.jobs import JobError, JobInput, JobOptions, JobOutput, Manifest, Status
-from shared.records import SPLIT, STITCH, Claim, JobRecords, LostAgain, Piece, Refusal, connect
-
-OUTPUT = JobOutput(format="wav", media_type="audio/wav", filename="a-restored.wav", bytes=10, samples=3)
-
-
-@pytest.fixture
-def records(clean_redis):
-    return JobRecords(connect(clean_redis), prefix="t:")
-
-
-@pytest.fixture
-def client(clean_redis):
-    return redis.Redis.from_url(clean_redis, decode_responses=True)
-
-
-def manifest(**options):
-    job_id = uuid.uuid4().hex
-    return Manifest(
-        id=job_id,
-        created_at=time.time(),
-        input=JobInput(key=f"jobs/{job_id}/source", filename="a.wav", bytes=5),
-        options=JobOptions(**options),
-    )
-
-
-def begin(records, *, pieces, window=4, reach=1, **options):
-    """Create and split a job; give its id and what was handed out."""
-    job = manifest(**options)
-    records.create(job)
-    claim = records.claim(job.id, SPLIT)
-    return job.id, records.complete_split(job.id, claim, pieces=pieces, reach=reach, window=window, seconds=90.0)
-
-
-def finish(records, job_id, piece):
-    return records.complete(job_id, records.claim(job_id, piece), model="Model sha256:ab")
+from shared.jobs import Status
+from shared.records import SPLIT, STITCH, Claim, JobRecords, Lane, Message, Piece, Refusal
+from tests.shared.conftest import ERROR, OUTPUT, begin, create, finish, finish_all, manifest, only_pieces, taken
 
 
 def test_a_new_job_is_queued_and_reads_as_it_was_asked(records):
     asked = manifest(mode=1, metadata={"a": "ü"})
-    assert records.create(asked)
+    assert records.create(asked) == ("created", [Message(asked.id, SPLIT, Lane("split", "interactive"), 1)])
     job = records.get(asked.id)
-    assert job.manifest == asked
+    assert job.manifest == asked == records.manifest(asked.id)
     assert (job.status, job.version, job.queue_position) == (Status.QUEUED, 1, 1)
-    assert not records.create(asked)
+    assert records.create(asked) == ("known", [])
 
 
 def test_an_unknown_job_is_none(records):
-    assert records.get("f" * 32) is None
-    assert records.cancel("f" * 32) is None
-    assert records.claim("f" * 32, SPLIT) is Refusal.GONE
-    assert not records.remove("f" * 32)
+    unknown = "f" * 32
+    assert records.get(unknown) is None
+    assert records.state(unknown) is None
+    assert records.manifest(unknown) is None
+    assert records.ending(unknown) is None
+    assert records.cancel(unknown) is None
+    assert records.claim(unknown, SPLIT) is Refusal.GONE
+    assert records.abandon(unknown, Claim(SPLIT, 1)) is None
+    assert not records.remove(unknown)
+
+
+def test_it_is_told_which_jobs_there_are(records):
+    there = [create(records) for _ in range(2)]
+    assert records.known([*there, "f" * 32]) == set(there)
+    assert records.known([]) == set()
+
+
+def test_only_so_many_jobs_of_a_priority_are_taken_in_until_one_is_over(records):
+    first = create(records)
+    refused = manifest()
+    assert records.create(refused, most=1) == ("full", [])
+    assert records.get(refused.id) is None
+    assert records.create(manifest(priority="bulk"), most=1)[0] == "created"
+    assert (records.open_jobs("interactive"), records.open_jobs("bulk")) == (1, 1)
+    records.cancel(first)
+    assert records.open_jobs("interactive") == 0
+    assert records.create(refused, most=1)[0] == "created"
 
 
 def test_the_first_claim_starts_the_job_and_attempts_are_numbered(records):
-    job = manifest()
-    records.create(job)
-    assert records.claim(job.id, SPLIT) == Claim(SPLIT, 1)
-    assert records.claim(job.id, SPLIT) == Claim(SPLIT, 2)
-    read = records.get(job.id)
+    job_id = create(records)
+    assert records.claim(job_id, SPLIT) == Claim(SPLIT, 1)
+    assert records.claim(job_id, SPLIT) == Claim(SPLIT, 2)
+    read = records.get(job_id)
     assert read.status is Status.PROCESSING
     assert read.started_at is not None
 
 
-def test_only_one_split_counts(records):
-    job = manifest()
-    records.create(job)
-    first, second = records.claim(job.id, SPLIT), records.claim(job.id, SPLIT)
-    plan = {"pieces": 2, "reach": 1, "window": 4, "seconds": 60.0}
-    assert records.complete_split(job.id, second, **plan) == [Piece("restore", 0), Piece("restore", 1)]
-    assert records.complete_split(job.id, first, **plan) is None
-    assert records.winners(job.id, [SPLIT]) == [2]
-
-
-@pytest.mark.parametrize("window", [1, 2, 4, 7])
-@pytest.mark.parametrize("pieces", [1, 2, 3, 9])
-@pytest.mark.parametrize("reach", [0, 1, 3])
-def test_every_piece_is_handed_out_once_and_never_more_than_the_window(records, window, pieces, reach):
-    job_id, waiting = begin(records, pieces=pieces, window=window, reach=reach)
-    done, order = set(), list(waiting)
-    while waiting != [STITCH]:
-        assert 0 < len(waiting) <= window
-        piece = waiting.pop(len(order) % len(waiting))  # not always the oldest
-        if piece.kind == "vocode":
-            near = range(max(0, piece.index - reach), min(pieces, piece.index + reach + 1))
-            assert all(Piece("restore", i) in done for i in near)
-        handed = finish(records, job_id, piece)
-        done.add(piece)
-        waiting += handed
-        order += handed
-    assert sorted(map(str, order)) == sorted(
-        [f"restore:{i}" for i in range(pieces)] + [f"vocode:{i}" for i in range(pieces)] + ["stitch"]
-    )
-
-
-def test_ready_vocodes_go_before_new_restores(records):
-    job_id, handed = begin(records, pieces=9, window=2)
-    assert [str(p) for p in handed] == ["restore:0", "restore:1"]
-    assert [str(p) for p in finish(records, job_id, handed[1])] == ["restore:2"]
-    assert [str(p) for p in finish(records, job_id, handed[0])] == ["vocode:0"]
-
-
-def test_a_piece_done_twice_counts_once(records):
-    job_id, handed = begin(records, pieces=3, window=1)
-    one, two = records.claim(job_id, handed[0]), records.claim(job_id, handed[0])
-    assert records.complete(job_id, two, model="M") == [Piece("restore", 1)]
-    assert records.complete(job_id, one, model="M") is None
-    assert records.winners(job_id, [handed[0]]) == [2]
-    assert records.claim(job_id, handed[0]) is Refusal.DONE
-
-
 def test_a_command_whose_answer_was_lost_is_answered_as_the_first_time(records):
-    """The client repeats a command when a connection breaks, also one that Redis had carried out."""
-    job = manifest()
-    records.create(job)
-    claim = records.claim(job.id, SPLIT)
+    """The client repeats a command when a connection breaks, also one that Redis had carried out.
+
+    Its messages are not given twice: the reconciler finds those that were never sent.
+    """
+    job_id = create(records)
+    claim = taken(records, job_id, SPLIT)
     plan = {"pieces": 1, "reach": 1, "window": 4, "seconds": 9.0}
-    assert [records.complete_split(job.id, claim, **plan) for _ in range(2)] == [[Piece("restore", 0)]] * 2
-    claim = records.claim(job.id, Piece("restore", 0))
-    assert [records.complete(job.id, claim, model="M") for _ in range(2)] == [[Piece("vocode", 0)]] * 2
-    claim = records.claim(job.id, Piece("vocode", 0))
-    assert [records.complete(job.id, claim, model="M") for _ in range(2)] == [[STITCH]] * 2
-    claim = records.claim(job.id, STITCH)
-    assert [records.succeed(job.id, claim, OUTPUT) for _ in range(2)] == [True, True]
-
-
-def test_pieces_that_were_handed_out_are_remembered_until_they_are_sent(records):
-    job_id, handed = begin(records, pieces=2)
-    assert records.unsent(job_id, SPLIT) == (1, handed)
-    records.sent(job_id, SPLIT, 2)
-    assert records.unsent(job_id, SPLIT) == (1, handed)
-    records.sent(job_id, SPLIT, 1)
-    assert records.unsent(job_id, SPLIT) == (1, [])
-
-
-def test_who_missed_a_piece_and_was_done_by_another_attempt_leaves_its_making_to_the_next(records):
-    job_id, _ = begin(records, pieces=3)
-    for index in range(2):
-        finish(records, job_id, Piece("restore", index))
-    one, other = records.claim(job_id, Piece("vocode", 0)), records.claim(job_id, Piece("vocode", 0))
-    assert records.lost(job_id, one, Piece("restore", 0), 1) == [Piece("restore", 0)]
-    records.complete(job_id, other, model="M")
-    late = records.claim(job_id, Piece("vocode", 1))
-    assert records.lost(job_id, late, Piece("restore", 0), 1) == [Piece("restore", 0)]
-
-
-def test_attempts_of_a_finished_piece_are_counted_no_more(records, client):
-    job_id, handed = begin(records, pieces=3)
-    for piece in handed:
-        finish(records, job_id, piece)
-    [tries] = [key for key in client.keys("*") if key.endswith(":tries")]
-    assert client.hkeys(tries) == ["split"]
-
-
-def test_the_winner_of_an_unfinished_piece_is_an_error(records):
-    job_id, handed = begin(records, pieces=3)
-    with pytest.raises(KeyError, match="restore:0"):
-        records.winners(job_id, handed[:1])
+    assert only_pieces(records.complete_split(job_id, claim, **plan)) == [Piece("restore", 0)]
+    assert records.complete_split(job_id, claim, **plan) == []
+    for done, ready in ((Piece("restore", 0), Piece("vocode", 0)), (Piece("vocode", 0), STITCH)):
+        claim = taken(records, job_id, done)
+        assert only_pieces(records.complete(job_id, claim, model="M")) == [ready]
+        assert records.complete(job_id, claim, model="M") == []
+    claim = taken(records, job_id, STITCH)
+    assert [records.succeed(job_id, claim, OUTPUT) for _ in range(2)] == [True, True]
 
 
 def test_progress_grows_with_every_piece(records):
@@ -176,94 +86,166 @@ def test_progress_grows_with_every_piece(records):
     assert (seen[-1].stage, seen[-1].done_seconds, seen[-1].total_seconds) == ("stitch", 90.0, 90.0)
 
 
-def test_restore_alone_ends_after_its_restores(records):
-    job_id, waiting = begin(records, pieces=2, stages="restore")
-    assert finish(records, job_id, waiting[0]) == []
-    assert finish(records, job_id, waiting[1]) == [STITCH]
-
-
-def test_vocode_alone_finds_its_mel_under_the_split_s_attempt(records):
-    job_id, waiting = begin(records, pieces=3, stages="vocode")
-    assert [str(p) for p in waiting] == ["vocode:0", "vocode:1", "vocode:2"]
-    assert records.winners(job_id, [Piece("restore", i) for i in range(3)]) == [1, 1, 1]
-
-
-def test_success_names_the_winning_attempt_and_frees_the_rest(records, client):
-    job_id, _handed = begin(records, pieces=1)
+def test_success_names_the_winning_attempt(records):
+    job_id, _ = begin(records, pieces=1)
     finish(records, job_id, Piece("restore", 0))
     finish(records, job_id, Piece("vocode", 0))
-    records.claim(job_id, STITCH)
-    late = records.claim(job_id, STITCH)
+    early, late = taken(records, job_id, STITCH), taken(records, job_id, STITCH)
+    assert not records.succeed(job_id, early, OUTPUT)
     assert records.succeed(job_id, late, OUTPUT)
-    assert not records.succeed(job_id, Claim(STITCH, 1), OUTPUT)
+    assert not records.succeed(job_id, early, OUTPUT)
     job = records.get(job_id)
     assert (job.status, job.output, job.result_key) == (Status.SUCCEEDED, OUTPUT, f"jobs/{job_id}/result.2")
     assert [m.model_type for m in job.models] == ["Model", "Model"]
     assert job.progress.percent == 100
-    assert not [key for key in client.keys("*") if key.endswith((":won", ":tries"))]
+    ending = records.ending(job_id)
+    assert (ending.status, ending.result, ending.output) == (Status.SUCCEEDED, 2, OUTPUT)
+    assert ending.models == {"restore": "Model sha256:ab", "vocode": "Model sha256:ab"}
 
 
 def test_a_failed_job_tells_why_and_takes_no_more_work(records):
     job_id, handed = begin(records, pieces=3)
-    claim = records.claim(job_id, handed[0])
-    error = JobError(code="audio_unreadable", message="no", stage="restore")
-    assert records.fail(job_id, error)
-    assert not records.fail(job_id, error)
-    assert records.complete(job_id, claim, model="M") is None
-    assert records.claim(job_id, handed[1]) is Refusal.GONE
-    assert records.get(job_id).error == error
+    claim, other = taken(records, job_id, handed[0]), taken(records, job_id, handed[1])
+    assert records.ending(job_id) is None
+    assert records.fail(job_id, ERROR, claim)
+    assert not records.fail(job_id, ERROR, claim)
+    assert records.complete(job_id, other, model="M") is None
+    assert records.claim(job_id, handed[2]) is Refusal.GONE
+    assert records.get(job_id).error == ERROR == records.ending(job_id).error
 
 
 def test_a_late_attempt_cannot_fail_a_job_whose_piece_is_done(records):
     job_id, handed = begin(records, pieces=3)
+    late = taken(records, job_id, handed[0])
     finish(records, job_id, handed[0])
-    error = JobError(code="model_output_invalid", message="no", stage="restore")
-    assert not records.fail(job_id, error, piece=handed[0])
+    assert not records.fail(job_id, ERROR, late)
     assert records.get(job_id).status is Status.PROCESSING
-    assert records.fail(job_id, error, piece=handed[1])
+    assert records.fail(job_id, ERROR, taken(records, job_id, handed[1]))
 
 
 def test_a_queued_job_is_canceled_at_once(records):
-    job = manifest()
-    records.create(job)
-    assert records.cancel(job.id) is Status.CANCELED
-    assert records.claim(job.id, SPLIT) is Refusal.GONE
-    assert records.cancel(job.id) is Status.CANCELED
+    job_id = create(records)
+    assert records.cancel(job_id) is Status.CANCELED
+    assert records.claim(job_id, SPLIT) is Refusal.GONE
+    assert records.cancel(job_id) is Status.CANCELED
 
 
-def test_a_running_job_is_canceled_by_the_first_worker_that_sees_it(records):
+def test_a_running_job_at_which_no_worker_is_is_canceled_at_once(records, client):
     job_id, handed = begin(records, pieces=3)
-    claim = records.claim(job_id, handed[0])
+    records.put_off(job_id, taken(records, job_id, handed[0]))
+    assert records.cancel(job_id) is Status.CANCELED
+    assert records.claim(job_id, handed[1]) is Refusal.GONE
+    assert [state for _, state, _ in events(client)][-2:] == ["canceling", "canceled"]
+
+
+def test_a_running_job_is_canceled_when_the_last_worker_lets_go(records):
+    job_id, handed = begin(records, pieces=3)
+    one, two = taken(records, job_id, handed[0]), taken(records, job_id, handed[1])
     assert records.cancel(job_id) is Status.CANCELING
-    assert records.complete(job_id, claim, model="M") is None
-    assert not records.fail(job_id, JobError(code="x", message="y"))
-    assert records.claim(job_id, handed[1]) is Refusal.CANCELING
-    assert records.end_cancel(job_id)
-    assert not records.end_cancel(job_id)
-    assert records.get(job_id).status is Status.CANCELED
+    assert records.complete(job_id, one, model="M") is None
+    assert not records.fail(job_id, ERROR, one)
+    assert records.claim(job_id, handed[2]) is Refusal.CANCELING
+    assert records.abandon(job_id, one) is Status.CANCELING
+    assert records.abandon(job_id, one) is Status.CANCELING, "twice is once"
+    assert records.abandon(job_id, two) is Status.CANCELED
 
 
-def test_only_a_job_that_is_over_is_removed_and_leaves_nothing(records, client):
-    job_id, _ = begin(records, pieces=3)
-    assert not records.remove(job_id)
-    records.cancel(job_id)
-    records.end_cancel(job_id)
+def test_a_piece_of_a_running_job_is_not_let_go(records):
+    job_id, handed = begin(records, pieces=3)
+    claim = taken(records, job_id, handed[0])
+    assert records.abandon(job_id, claim) is Status.PROCESSING
+    assert records.claim(job_id, handed[0], owner="another") is Refusal.LEASED
+    assert records.complete(job_id, claim, model="M") is not None
+
+
+def events(client):
+    return [(one["id"], one["status"], int(one["version"])) for _, one in client.xrange("t:events")]
+
+
+def test_each_change_of_state_is_told_once_and_in_order(records, client):
+    done, handed = begin(records, pieces=2)
+    finish_all(records, done, handed)
+    stopped, handed = begin(records, pieces=2)
+    claim = taken(records, stopped, handed[0])
+    for _ in range(2):
+        records.cancel(stopped)
+    for _ in range(2):
+        records.abandon(stopped, claim)
+    told = {job_id: [state for one, state, _ in events(client) if one == job_id] for job_id in (done, stopped)}
+    assert told[done] == ["queued", "processing", "succeeded"]
+    assert told[stopped] == ["queued", "processing", "canceling", "canceled"]
+    for job_id in (done, stopped):
+        versions = [version for one, _, version in events(client) if one == job_id]
+        assert versions == sorted(set(versions))
+        assert versions[-1] == records.get(job_id).version
+
+
+def end(records, repairs, state):
+    """Bring a job of which much is under way to its end."""
+    past = {"created_at": time.time() - 100, "deadline_seconds": 50} if state is Status.EXPIRED else {}
+    job_id, handed = begin(records, pieces=6, **past)
+    if state is Status.SUCCEEDED:
+        finish_all(records, job_id, handed)
+        return job_id
+    finish(records, job_id, handed[0])
+    records.put_off(job_id, taken(records, job_id, handed[1]))
+    waiter = taken(records, job_id, handed[2])
+    records.lost(job_id, waiter, handed[0], 1)
+    claim = taken(records, job_id, handed[3])
+    if state is Status.FAILED:
+        records.fail(job_id, ERROR, claim)
+    elif state is Status.CANCELED:
+        records.cancel(job_id)
+        records.abandon(job_id, claim)
+    else:
+        assert repairs.expire() == [job_id]
+    return job_id
+
+
+@pytest.mark.parametrize("state", [Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED])
+def test_of_a_job_that_is_over_only_what_is_asked_for_is_kept(records, repairs, client, state):
+    job_id = end(records, repairs, state)
+    assert records.get(job_id).status is state
+    key = f"t:job:{{{job_id}}}"
+    kept = {key, f"{key}:manifest"} | ({f"{key}:end"} if state in (Status.SUCCEEDED, Status.FAILED) else set())
+    assert set(client.keys(f"*{job_id}*")) == kept
+    sets = [name for name in client.keys("t:*") if client.type(name) == "zset"]
+    listed = {name for name in sets if any(job_id in member for member in client.zrange(name, 0, -1))}
+    assert listed == {"t:jobs", f"t:jobs:{state}", "t:tidy", "t:stored", "t:ended"}
+
+
+@pytest.mark.parametrize("state", [Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED])
+def test_only_a_job_that_is_over_is_removed_and_leaves_its_name_alone(records, repairs, retention, client, state):
+    running, _ = begin(records, pieces=3)
+    assert not records.remove(running)
+    job_id = end(records, repairs, state)
     assert records.remove(job_id)
     assert records.get(job_id) is None
-    assert client.keys("*") == []
+    assert client.keys(f"*{job_id}*") == []
+    assert retention.is_gone(job_id)
+    assert records.known([running, job_id]) == {running}
 
 
-def test_a_withdrawn_job_leaves_nothing(records, client):
-    job = manifest()
-    records.create(job)
-    assert records.withdraw(job.id)
-    assert client.keys("*") == []
+def test_a_withdrawn_job_is_as_if_it_had_never_been(records, client):
+    job_id = create(records)
+    assert records.withdraw(job_id)
+    assert not records.withdraw(job_id)
+    assert records.get(job_id) is None
+    assert client.keys(f"*{job_id}*") == []
+    assert records.open_jobs("interactive") == 0
+
+
+def test_a_job_that_a_worker_has_begun_is_not_withdrawn(records):
+    job_id = create(records)
+    taken(records, job_id, SPLIT)
+    assert not records.withdraw(job_id)
+    assert records.state(job_id) is Status.PROCESSING
 
 
 def test_pages_go_on_where_the_last_one_ended(records):
     moment = round(time.time(), 3)
     # Three of one instant: only their ids tell them apart.
-    jobs = [manifest().model_copy(update={"created_at": moment + i // 3}) for i in range(8)]
+    jobs = [manifest(created_at=moment + i // 3) for i in range(8)]
     for job in jobs:
         records.create(job)
     expected = [j.id for j in sorted(jobs, key=lambda j: (j.created_at, j.id), reverse=True)]
@@ -279,11 +261,13 @@ def test_pages_go_on_where_the_last_one_ended(records):
 
 def test_a_job_at_rest_costs_about_a_kilobyte(records, client):
     job_id, handed = begin(records, pieces=40, metadata={"archive": "tape 17", "shelf": 4})
-    waiting = list(handed)
-    while waiting != [STITCH]:
-        waiting += finish(records, job_id, waiting.pop(0))
-    records.succeed(job_id, records.claim(job_id, STITCH), OUTPUT)
+    finish_all(records, job_id, handed)
     assert sum(client.memory_usage(key) for key in client.keys("t:job:*")) < 1600
+
+
+def test_times_are_of_the_clock_of_redis(records, client):
+    seconds, _ = client.time()
+    assert seconds <= records.now() < seconds + 3600
 
 
 def test_redis_that_is_away_is_one_clear_error_without_its_url():
@@ -293,69 +277,17 @@ def test_redis_that_is_away_is_one_clear_error_without_its_url():
     assert "secret" not in str(caught.value)
 
 
-@pytest.fixture
-def long_job(records):
-    """A job of six windows, the first three restored; gives its id and the claim of vocode:0."""
-    job = manifest()
-    records.create(job)
-    split = records.claim(job.id, SPLIT)
-    records.complete_split(job.id, split, pieces=6, reach=1, window=3, seconds=180.0, plan="the plan")
-    for index in range(3):
-        records.complete(job.id, records.claim(job.id, Piece("restore", index)), model="m")
-    return job.id, records.claim(job.id, Piece("vocode", 0))
+def test_who_is_patient_asks_again_until_redis_is_back(client, monkeypatch):
+    monkeypatch.setattr("shared.records.script.time.sleep", lambda _: None)
+    away = iter([True] * 3)
 
+    def ping():
+        if next(away, False):
+            raise redis.ConnectionError("away")
 
-def test_a_claim_tells_the_plan_and_which_mels_count(records, long_job):
-    job_id, first = long_job
-    assert (first.plan, first.mels, first.priority) == ("the plan", {0: 1, 1: 1}, "interactive")
-    assert records.claim(job_id, Piece("vocode", 1)).mels == {0: 1, 1: 1, 2: 1}
-    assert records.claim(job_id, Piece("vocode", 5)).mels == {}
-    assert records.claim(job_id, Piece("restore", 3)).mels == {}
-
-
-def test_lost_work_is_made_again_under_another_number_and_who_missed_it_goes_on_after(records, long_job):
-    job_id, first = long_job
-    lost = Piece("restore", 1)
-    assert records.lost(job_id, first, lost, 1) == [lost]
-    assert records.get(job_id).progress.done_seconds == 0
-    assert records.claim(job_id, Piece("vocode", 0)).mels == {0: 1}
-    again = records.claim(job_id, lost)
-    assert again.attempt == 2
-    assert Piece("vocode", 0) in records.complete(job_id, again, model="m")
-    assert records.claim(job_id, Piece("vocode", 0)).mels == {0: 1, 1: 2}
-
-
-def test_work_that_two_miss_is_made_once_and_both_go_on(records, long_job):
-    job_id, first = long_job
-    second, lost = records.claim(job_id, Piece("vocode", 1)), Piece("restore", 1)
-    assert records.lost(job_id, first, lost, 1) == [lost]
-    assert records.lost(job_id, second, lost, 1) == []
-    assert records.lost(job_id, first, lost, 1) == [lost], "asked again: the answer may not have arrived"
-    handed = records.complete(job_id, records.claim(job_id, lost), model="m")
-    assert {Piece("vocode", 0), Piece("vocode", 1)} <= set(handed)
-    assert records.lost(job_id, first, lost, 1) == [first.piece], "it has been made again meanwhile"
-
-
-def test_what_a_lost_piece_had_not_sent_is_not_forgotten(records, long_job):
-    job_id, first = long_job
-    lost = Piece("restore", 2)
-    _, unsent = records.unsent(job_id, lost)
-    assert unsent
-    records.lost(job_id, first, lost, 1)
-    assert set(unsent) <= set(records.complete(job_id, records.claim(job_id, lost), model="m"))
-
-
-def test_work_that_is_lost_again_and_again_is_not_made_for_ever(records, long_job):
-    job_id, first = long_job
-    lost = Piece("restore", 1)
-    for attempt in range(1, 4):
-        assert records.lost(job_id, first, lost, attempt) == [lost]
-        records.complete(job_id, records.claim(job_id, lost), model="m")
-    with pytest.raises(LostAgain):
-        records.lost(job_id, first, lost, 4)
-
-
-def test_nothing_is_made_again_for_a_job_that_is_to_stop(records, long_job):
-    job_id, first = long_job
-    records.cancel(job_id)
-    assert records.lost(job_id, first, Piece("restore", 1), 1) is None
+    monkeypatch.setattr(client, "ping", ping)
+    JobRecords(client, patient=lambda: True).ping()
+    assert next(away, None) is None
+    with pytest.raises(QueueUnavailable):
+        monkeypatch.setattr(client, "ping", lambda: (_ for _ in ()).throw(redis.ConnectionError("away")))
+        JobRecords(client, patient=iter([True, True, False]).__next__).ping()

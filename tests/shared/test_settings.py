@@ -19,6 +19,15 @@ from shared.settings import Settings, load_settings
         ("VFQ_MAX_WAIT_MS", "inf", "finite"),
         ("VFQ_REDIS_URL", "localhost:6379", "redis://host:port/number"),
         ("VFQ_BROKER_URL", "redis://:hunter2@host:port/0", "redis://host:port/number"),
+        ("VFQ_LEASE_SECONDS", "0.5", "greater than or equal to 1"),
+        ("VFQ_MAX_ATTEMPTS", "0", "greater than or equal to 1"),
+        ("VFQ_DEADLINE_SECONDS", "0", "greater than 0"),
+        ("VFQ_MAX_OPEN_BULK", "0", "greater than or equal to 1"),
+        ("VFQ_MAX_REDIS_SHARE", "60", "less than or equal to 1"),
+        ("VFQ_DRAIN_SECONDS", "-1", "greater than or equal to 0"),
+        ("VFQ_KEEP_RECORDS_DAYS", "1", "must not be less than VFQ_KEEP_RESULTS_DAYS"),
+        ("VFQ_KEEP_RESULTS_DAYS", "31", "VFQ_KEEP_RECORDS_DAYS must not be less"),
+        ("VFQ_KEEP_RESULTS_DAYS", "0", "must be set where VFQ_KEEP_RECORDS_DAYS is"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_that_names_it(monkeypatch, name, value, words):
@@ -45,6 +54,11 @@ def test_two_wrong_settings_are_both_named(monkeypatch):
     monkeypatch.setenv("VFQ_API_PORT", "0")
     with pytest.raises(SettingsError, match=r"VFQ_DEVICE.*VFQ_API_PORT|VFQ_API_PORT.*VFQ_DEVICE"):
         load_settings()
+
+
+def test_what_is_kept_for_ever_may_be_all_or_the_records():
+    assert load_settings(keep_results_days=0, keep_records_days=0)
+    assert load_settings(keep_results_days=7, keep_records_days=0)
 
 
 def test_secrets_do_not_show(monkeypatch):

@@ -21,11 +21,12 @@ class RedisServer:
     """
     A redis-server on loopback whose data live in `folder`, so that it can be stopped and started again.
 
-    It keeps its port over restarts. `kill` ends it as a power cut would.
+    It keeps its port over restarts. `kill` ends it as a power cut would. Further options replace the usual ones.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **options: str) -> None:
         self.folder = folder
+        self._more = {name.replace("_", "-"): value for name, value in options.items()}
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -82,6 +83,7 @@ class RedisServer:
             "appendfsync": "everysec",
             "save": "",
             "maxmemory-policy": "noeviction",
+            **self._more,
         }
         return [part for name, value in options.items() for part in (f"--{name}", value)]
 
@@ -101,13 +103,13 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[RedisServer]:
+def redis_server(folder: Path, **options: str) -> Iterator[RedisServer]:
     """Run a redis-server with its data in `folder`; its address is `.url`."""
-    server = RedisServer(folder)
+    server = RedisServer(folder, **options)
     try:
         server.start()
     except RuntimeError:  # someone took the port between its choice and its use
-        server = RedisServer(folder)
+        server = RedisServer(folder, **options)
         server.start()
     try:
         yield server
