@@ -300,3 +300,19 @@ def npy(shape: str, *, dtype: str = "'<f4'", data: bytes = b"", version: int = 1
     size = len(text) if length is None else length
     packed = struct.pack("<H", size & 0xFFFF) if version == 1 else struct.pack("<I", size)
     return b"\x93NUMPY" + bytes([version, 0]) + packed + text + data
+
+
+# Formats that no encoder here writes
+
+
+def dsf() -> bytes:
+    """Write a tenth of a second of DSD."""
+    blocks = bytes([0x69]) * 4096 * 4
+    head = b"DSD " + struct.pack("<QQQ", 28, 28 + 52 + 12 + len(blocks), 0)
+    form = b"fmt " + struct.pack("<QIIIIIIQII", 52, 1, 0, 1, 1, 2_822_400, 1, 8 * len(blocks), 4096, 0)
+    return head + form + b"data" + struct.pack("<Q", 12 + len(blocks)) + blocks
+
+
+def amr() -> bytes:
+    """Write AMR of ten frames of 12.2 kbit/s."""
+    return b"#!AMR\n" + (b"\x3c" + bytes(31)) * 10

@@ -6,12 +6,14 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from bench.fuzz.child import RECORDING
 
+CHILD = (sys.executable, "-X", "faulthandler", "-m", "bench.fuzz.child")
 MOST_SECONDS = 20.0
 """An input that takes longer hangs: all are small, and of what they decode to a minute is taken."""
 MOST_MIB = 448
@@ -44,7 +46,9 @@ class Outcome:
 class Subject:
     """The child process; one that has died is replaced."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] = CHILD, *, patience: float = MOST_SECONDS) -> None:
+        self._command = command
+        self._patience = patience
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         self._process: subprocess.Popen[bytes] | None = None
         self.started = 0
@@ -68,17 +72,16 @@ class Subject:
             process.stdin.flush()
         except BrokenPipeError:
             return self._died(process)
-        if not select.select([process.stdout], [], [], MOST_SECONDS)[0]:
+        if not select.select([process.stdout], [], [], self._patience)[0]:
             self._end()
-            return Outcome(f"no answer within {MOST_SECONDS:g} seconds", samples=-1, seconds=MOST_SECONDS)
+            return Outcome(f"no answer within {self._patience:g} seconds", samples=-1, seconds=self._patience)
         line = process.stdout.readline()
         return Outcome(**json.loads(line)) if line else self._died(process)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            command = [sys.executable, "-X", "faulthandler", "-m", "bench.fuzz.child"]
             pipe = subprocess.PIPE
-            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._errors)
+            self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, stderr=self._errors)
             self.started += 1
         return self._process
 
