@@ -38,8 +38,28 @@ BOMBS = (
     Case("an Opus file whose last page lies in the far future", LONG, lambda: made.opus(2**62)),
     Case("an MP3 whose Xing header claims years", LONG, lambda: made.mp3(2**31)),
     # Small files that ask for gigabytes.
-    Case("an MP4 with an index of eighty million samples", EMPTY, lambda: made.mp4(samples=80_000_000, sample_size=1)),
-    Case("an MP4 with an index as large as is allowed", LONG, lambda: made.mp4(samples=11_000_000, sample_size=1)),
+    Case(
+        "an MP4 with an index of eighty million samples",
+        UNREADABLE,
+        lambda: made.mp4(samples=80_000_000, sample_size=1),
+    ),
+    Case("an MP4 with an index as large as is allowed", LONG, lambda: made.mp4(samples=6_000_000, sample_size=1)),
+    Case(
+        "an MP4 of sixty tracks with such an index",
+        UNREADABLE,
+        lambda: made.mp4(samples=5_000_000, sample_size=1, tracks=60),
+    ),
+    Case(
+        "an MP4 of PCM with a chunk of four thousand million samples",
+        UNREADABLE,
+        lambda: made.mp4(samples=2**32 - 1, duration=1, tracks=60),
+    ),
+    Case(
+        "an MP4 that plays ten thousand samples a thousand and more times",
+        UNREADABLE,
+        lambda: made.mp4(samples=10_000, sample_size=1, media=bytes(10_000), edits=_edits(*[(20_000, 0)] * 1_500)),
+    ),
+    Case("an MP4 of fragments of millions of samples", UNREADABLE, lambda: made.fragmented(5_000_000, runs=3)),
     Case("an MP4 whose index unpacks to 600 MB", UNREADABLE, lambda: made.packed_mp4(600 * 1024**2)),
     Case("an Apple Lossless packet of 16 million samples", UNREADABLE, lambda: made.alac(2**24)),
     Case("a FLAC with a cover that unpacks to 500 MB", DECODED, lambda: made.flac(1, picture=made.png(11_000))),

@@ -205,6 +205,7 @@ def mp4(
     edits: bytes = b"",
     rate: int = 8_000,
     channels: int = 1,
+    more: bytes = b"",
 ) -> bytes:
     """Write a QuickTime file whose table of samples says how many there are, not how long each is."""
     kind = box(b"ftyp", b"qt  \x00\x00\x00\x00qt  ")
@@ -228,7 +229,15 @@ def mp4(
         box(b"mdia", header, handler, box(b"minf", box(b"smhd", bytes(8)), table)),
     )
     movie = box(b"mvhd", struct.pack(">IIIII", 0, 0, 0, rate, length), bytes(80))
-    return kind + box(b"mdat", media) + box(b"moov", movie, track * tracks)
+    return kind + box(b"mdat", media) + box(b"moov", movie, track * tracks, more)
+
+
+def fragmented(samples: int, *, runs: int = 1) -> bytes:
+    """Write an MP4 with a fragment whose runs have so many samples each, of one size."""
+    defaults = box(b"mvex", box(b"trex", struct.pack(">IIIIII", 0, 1, 1, 2, 2, 0)))
+    track = box(b"traf", box(b"tfhd", struct.pack(">II", 0, 1)), box(b"trun", struct.pack(">II", 0, samples)) * runs)
+    fragment = box(b"moof", box(b"mfhd", struct.pack(">II", 0, 1)), track)
+    return mp4(samples=1, more=defaults) + fragment + box(b"mdat", bytes(200))
 
 
 def packed_mp4(size: int) -> bytes:

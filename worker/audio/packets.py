@@ -17,6 +17,7 @@ from shared.formats import SourceFacts
 from worker.audio.bounds import MAX_STREAMS, bound_allocations, bound_frames, sound_decoders
 from worker.audio.errors import AudioEmpty, AudioMissing, AudioUnreadable
 from worker.audio.guard import GuardedFile
+from worker.audio.mp4index import check_index
 from worker.audio.sniff import Kind
 from worker.audio.source import Block, Decoded
 
@@ -48,6 +49,8 @@ class _Progress:
 def open_packets(file: GuardedFile, kind: Kind) -> Decoded:
     """Open by FFmpeg. Raises `AudioUnreadable` and `AudioMissing`."""
     bound_allocations()
+    if kind.container == "mp4":
+        check_index(file)
     file.seek(0)
     try:
         container = av.open(file, format=kind.demuxer, options=OPTIONS, metadata_errors="ignore")
