@@ -69,6 +69,12 @@ BOMBS = (
         lambda: made.matroska(b"A_AAC", _AAC, [bytes(20)], tracks=999, channels=6),
     ),
     Case("an MP4 of three thousand tracks", UNREADABLE, lambda: made.mp4(tracks=3_000)),
+    # Tags that unpack to a gigabyte.
+    Case("packed tags before an MP3", DECODED, lambda: made.packed_tag(10**7, 50) + made.mp3(10)),
+    Case("packed tags before a FLAC", DECODED, lambda: made.packed_tag(10**7, 50) + made.flac(1)),
+    Case("a hundred packed tags in a row", UNREADABLE, lambda: made.packed_tag(10**7, 1) * 100 + made.mp3(10)),
+    Case("packed tags in a chunk of a WAV", UNREADABLE, lambda: made.with_tag_chunk(made.packed_tag(10**7, 50))),
+    Case("packed tags at the end of a DSF", UNREADABLE, lambda: made.dsf(made.packed_tag(10**7, 50))),
     # Vorbis code books that libvorbis unpacks on the stack, or into gigabytes.
     Case("a Vorbis code book of four million entries", UNREADABLE, lambda: made.vorbis(made.vorbis_setup(1, 22))),
     Case("256 Vorbis code books of 2^18 entries", UNREADABLE, lambda: made.vorbis(made.vorbis_setup(256, 18))),

@@ -311,15 +311,35 @@ def npy(shape: str, *, dtype: str = "'<f4'", data: bytes = b"", version: int = 1
     return b"\x93NUMPY" + bytes([version, 0]) + packed + text + data
 
 
+# Tags
+
+
+def packed_tag(size: int, frames: int) -> bytes:
+    """Write an ID3v2.4 tag of packed frames that unpack to so many bytes each."""
+    packed = zlib.compress(b"\x03" + b"a" * (size - 1), 9)
+    frame = _seven_bits(4 + len(packed)) + b"\x00\x09" + _seven_bits(size) + packed
+    body = b"".join(b"T%03d" % number + frame for number in range(frames))
+    return b"ID3\x04\x00\x00" + _seven_bits(len(body)) + body
+
+
+def _seven_bits(number: int) -> bytes:
+    return bytes(number >> shift & 0x7F for shift in (21, 14, 7, 0))
+
+
+def with_tag_chunk(tag: bytes) -> bytes:
+    """Write a WAV of MPEG sound, which libsndfile leaves to FFmpeg, with a tag in a chunk."""
+    return wav(tag=0x50, before=b"ID3 " + struct.pack("<I", len(tag)) + tag)
+
+
 # Formats that no encoder here writes
 
 
-def dsf() -> bytes:
-    """Write a tenth of a second of DSD."""
+def dsf(tag: bytes = b"") -> bytes:
+    """Write a twentieth of a second of DSD, with a tag at its end."""
     blocks = bytes([0x69]) * 4096 * 4
-    head = b"DSD " + struct.pack("<QQQ", 28, 28 + 52 + 12 + len(blocks), 0)
+    head = b"DSD " + struct.pack("<QQQ", 28, 92 + len(blocks) + len(tag), 92 + len(blocks) if tag else 0)
     form = b"fmt " + struct.pack("<QIIIIIIQII", 52, 1, 0, 1, 1, 2_822_400, 1, 8 * len(blocks), 4096, 0)
-    return head + form + b"data" + struct.pack("<Q", 12 + len(blocks)) + blocks
+    return head + form + b"data" + struct.pack("<Q", 12 + len(blocks)) + blocks + tag
 
 
 def amr() -> bytes:

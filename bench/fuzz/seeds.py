@@ -68,7 +68,9 @@ def recordings() -> list[bytes]:
     sound = (np.random.default_rng(0).standard_normal((FRAMES, 1)) * 0.1).astype(np.float32)
     found = [_by_libsndfile(sound, *form) for form in LIBSNDFILE]
     found += [by_ffmpeg(sound, rate, container, codec, picture=film) for rate, container, codec, film in FFMPEG]
-    return [*found, made.dsf(), made.amr(), made.matroska_vorbis(made.vorbis_setup(4, 8))]
+    tag = made.packed_tag(200, 3)
+    found += [made.dsf(tag), made.with_tag_chunk(tag), tag + made.mp3(10), made.fragmented(50, runs=2)]
+    return [*found, made.amr(), made.matroska_vorbis(made.vorbis_setup(4, 8))]
 
 
 def mels() -> list[bytes]:

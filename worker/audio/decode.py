@@ -117,8 +117,8 @@ def _open(file: GuardedFile, name: str) -> Decoded:
 
 def _open_kind(file: GuardedFile, kind: Kind) -> Decoded:
     """Ask libsndfile first where it knows the format; FFmpeg where it does not get anything out."""
-    if kind.libsndfile:  # it reckons without the tags, and ends as many bytes too early
-        file.begin_at(past_tags(file))
+    # libsndfile reckons without the tags, and ends as many bytes too early; FFmpeg unpacks what is in them.
+    file.begin_at(past_tags(file))
     if not kind.libsndfile or (kind.container == "ogg" and (is_chained(file) or not is_plain(file))):
         return open_packets(file, kind)
     try:

@@ -18,6 +18,7 @@ from worker.audio.bounds import MAX_STREAMS, bound_allocations, bound_frames, so
 from worker.audio.errors import AudioEmpty, AudioMissing, AudioUnreadable
 from worker.audio.guard import GuardedFile
 from worker.audio.mp4index import check_index
+from worker.audio.packedtags import READ_BY, check_tags
 from worker.audio.sniff import Kind
 from worker.audio.source import Block, Decoded
 
@@ -51,6 +52,8 @@ def open_packets(file: GuardedFile, kind: Kind) -> Decoded:
     bound_allocations()
     if kind.container == "mp4":
         check_index(file)
+    if kind.container in READ_BY:
+        check_tags(file)
     file.seek(0)
     try:
         container = av.open(file, format=kind.demuxer, options=OPTIONS, metadata_errors="ignore")
