@@ -84,8 +84,15 @@ class Door:
 
     def ready(self) -> bool:
         """Whether every stage has a worker."""
+        return self._says_ok("/readyz")
+
+    def alive(self) -> bool:
+        """Whether the API answers."""
+        return self._says_ok("/healthz")
+
+    def _says_ok(self, path: str) -> bool:
         try:
-            self._connection.request("GET", "/readyz")
+            self._connection.request("GET", path)
             answer = self._connection.getresponse()
             answer.read()
             return answer.status == 200
