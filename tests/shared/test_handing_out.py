@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.records import SPLIT, STITCH, Lane, LostAgain, Message, Piece, Refusal
+from shared.records import SPLIT, STITCH, Lane, Message, Piece, Refusal
 from tests.shared.conftest import begin, create, finish, only_pieces, taken
 
 

@@ -288,6 +288,6 @@ def test_who_is_patient_asks_again_until_redis_is_back(client, monkeypatch):
     monkeypatch.setattr(client, "ping", ping)
     JobRecords(client, patient=lambda: True).ping()
     assert next(away, None) is None
+    monkeypatch.setattr(client, "ping", lambda: (_ for _ in ()).throw(redis.ConnectionError("away")))
     with pytest.raises(QueueUnavailable):
-        monkeypatch.setattr(client, "ping", lambda: (_ for _ in ()).throw(redis.ConnectionError("away")))
         JobRecords(client, patient=iter([True, True, False]).__next__).ping()

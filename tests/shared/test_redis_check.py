@@ -40,14 +40,14 @@ def test_a_redis_that_keeps_all_is_taken(clean_redis):
 
 def test_a_redis_that_may_drop_jobs_is_refused_and_it_is_said_what_to_set(server):
     running = server(maxmemory="50mb", maxmemory_policy="allkeys-lru")
-    with pytest.raises(RedisUnsafe, match="VFQ_REDIS_URL.*allkeys-lru.*set maxmemory-policy noeviction") as caught:
+    with pytest.raises(RedisUnsafe, match=r"VFQ_REDIS_URL.*allkeys-lru.*set maxmemory-policy noeviction") as caught:
         check(redis_url=running.url)
     assert caught.value.code == "redis_unsafe"
 
 
 def test_the_broker_is_looked_at_too(clean_redis, server):
     running = server(maxmemory_policy="volatile-lru")
-    with pytest.raises(RedisUnsafe, match="VFQ_BROKER_URL.*volatile-lru"):
+    with pytest.raises(RedisUnsafe, match=r"VFQ_BROKER_URL.*volatile-lru"):
         check(redis_url=clean_redis, broker_url=running.url)
     assert check(redis_url=clean_redis, broker_url=clean_redis) == []
 
