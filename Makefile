@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint parity seams engine overhead scale memory up clean
+.PHONY: help demo test lint parity seams engine overhead scale memory chaos polls fair up clean
 
 PYTHON ?=
 TORCH_INDEX ?=
@@ -48,6 +48,15 @@ scale: $(STAMPS)/standalone ## what more workers bring
 
 memory: $(STAMPS)/standalone ## peak memory of every process for ten minutes and for ten hours
 	@$(PY) -m bench.memory $(ARGS)
+
+chaos: $(STAMPS)/swift ## does every job end, once and right, whatever dies? (ARGS="--jobs 300 --kills 150 --minutes 12")
+	@$(PY) -m bench.chaos $(ARGS)
+
+polls: $(STAMPS)/standalone ## how soon polls are answered while workers are saturated
+	@$(PY) -m bench.polls $(ARGS)
+
+fair: $(STAMPS)/standalone ## who waits how long: a ten-hour job, a thousand small ones, interactive ones
+	@$(PY) -m bench.fair $(ARGS)
 
 clean: ## remove the environments and everything made
 	@rm -rf .venv .venv-swift .venv-swift-data build demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import redis
 
 from api.errors import QueueFull, TooManyJobs
-from shared.errors import QueueUnavailable
+from shared.errors import QueueUnavailable, ServiceError
 from shared.jobs import Priority
 from shared.queues import PRIORITIES
 from shared.records import JobRecords
@@ -15,7 +15,7 @@ from shared.redis_check import memory_share
 from shared.settings import PREFIX, Settings
 from shared.storage import ObjectStore
 
-#: An answer holds for so long: many submit at once, and each asks.
+#: What was found holds for so long: many submit at once, and each asks.
 _HOLDS_SECONDS = 1.0
 _CLEARS_SECONDS = 10
 
@@ -79,17 +79,26 @@ class Admission:
 
 
 class _Held:
-    """A check whose good answer holds for a moment."""
+    """A check whose outcome holds for a moment, a bad one too: those who ask are not to wait for it in turn."""
 
     def __init__(self, check: Callable[[], object]) -> None:
         self._check = check
-        self._good_until = 0.0
+        self._until = 0.0
+        self._error: ServiceError | None = None
         self._lock = threading.Lock()
 
     def __call__(self) -> None:
-        if time.monotonic() < self._good_until:
-            return
         with self._lock:
-            if time.monotonic() >= self._good_until:
-                self._check()
-                self._good_until = time.monotonic() + _HOLDS_SECONDS
+            if time.monotonic() >= self._until:
+                self._error = self._outcome()
+                self._until = time.monotonic() + _HOLDS_SECONDS
+            error = self._error
+        if error is not None:
+            raise error.with_traceback(None)
+
+    def _outcome(self) -> ServiceError | None:
+        try:
+            self._check()
+        except ServiceError as error:
+            return error
+        return None

@@ -6,6 +6,9 @@ from typing import ClassVar
 
 from shared.errors import ServiceError
 
+MOST_NAMED = 100
+"""Fields at fault in one answer: a megabyte of them would be answered with ten."""
+
 
 @dataclass(frozen=True)
 class FieldError:
@@ -90,8 +93,8 @@ class Unprocessable(RequestError):
 
     @classmethod
     def of(cls, *errors: FieldError) -> "Unprocessable":
-        """Make one whose sentence is that of its fields."""
-        return cls("; ".join(f"{error.pointer}: {error.detail}" for error in errors[:5]), errors)
+        """Make one whose sentence is that of its first fields; of thousands, as many are named as anyone reads."""
+        return cls("; ".join(f"{error.pointer}: {error.detail}" for error in errors[:5]), errors[:MOST_NAMED])
 
 
 class FileMissing(Unprocessable):

@@ -15,6 +15,8 @@ from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
 from api.app import create_app
 from shared import log
+from shared.errors import QueueUnavailable
+from shared.redis_check import check_redis
 from shared.settings import Settings
 
 Environ = dict[str, Any]
@@ -33,9 +35,13 @@ def serve(settings: Settings, host: str, port: int) -> None:
     """Answer requests until SIGTERM, then finish those under way. Returns never: gunicorn exits the process.
 
     Raises:
-        SettingsError: if a setting is wrong; nothing listens then.
+        SettingsError: if a setting is wrong, or Redis may drop jobs; nothing listens then.
     """
     log.configure(settings)
+    try:
+        check_redis(settings, retries=1)
+    except QueueUnavailable as error:  # /readyz tells it too, and it may come back
+        log.logger("api").warning("Redis was not looked at", reason=error.message)
     _Server(create_app(settings).wsgi_app, settings, host, port).run()
 
 

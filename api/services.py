@@ -67,7 +67,7 @@ def connected(
     apart = settings.broker_url if settings.celery_url != settings.redis_url else None
     broker = connect(apart, retries=1, timeout=2) if apart else None
     records = records or open_records(settings, retries=2, timeout=3)
-    store = store or open_store(settings)
+    store = store or open_store(settings, brisk=True)
     servers = [connect(settings.redis_url, retries=1, timeout=2), *([broker] if broker else [])]
     return Services(
         settings=settings,

@@ -1,6 +1,7 @@
 """JSON as it should be: no name twice, no NaN, nothing that cannot be written back."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 #: Deeper than any options; far below what parsers and storage refuse.
@@ -45,9 +46,14 @@ def parse(text: str | bytes) -> Any:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise NamedTwice(next(name for name in names if names.count(name) > 1))
+        raise NamedTwice(_first_again(name for name, _ in pairs))
     return members
+
+
+def _first_again(names: Iterable[str]) -> str:
+    """The first name that has been there before; a megabyte holds a hundred thousand, so each is looked at once."""
+    seen: set[str] = set()
+    return next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
 
 
 def _no_constant(name: str) -> None:

@@ -86,14 +86,14 @@ def _measure(minutes: float, networks: str) -> Run:
     worker = PRODUCT_WORKER if networks == "baseline" else COSTLESS_WORKER
     with tempfile.TemporaryDirectory(prefix="vfq-memory-") as folder:
         recording = Path(folder, "recording.wav")
-        _write(recording, minutes)
+        write_recording(recording, minutes)
         with service(Path(folder, "data"), workers=[worker], environment=BASELINE) as running:
             began = time.monotonic()
             _restore(f"http://127.0.0.1:{running.port}", recording)
             return Run(minutes, round(time.monotonic() - began, 1), dict(_peaks(running)))
 
 
-def _write(path: Path, minutes: float) -> None:
+def write_recording(path: Path, minutes: float) -> None:
     """Write so many minutes of the same spoken minute, 16 bit mono."""
     block = soxr.resample(speech_like(_MINUTE * SAMPLE_RATE, 3), SAMPLE_RATE, SOURCE_RATE)
     left = round(minutes * _MINUTE * SOURCE_RATE)

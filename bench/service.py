@@ -26,6 +26,8 @@ OVER = ("succeeded", "failed", "canceled", "expired")
 _READY_SECONDS = 300.0
 _STOP_SECONDS = 60.0
 _BOUNDARY = "vfq-bench"
+#: Of the forms of `form_of`.
+CONTENT_TYPE = f"multipart/form-data; boundary={_BOUNDARY}"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -43,8 +45,7 @@ class Door:
 
     def submit(self, form: bytes) -> dict[str, Any]:
         """Send a form of `form_of`; gives the job."""
-        headers = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
-        return self._json("POST", "/v1/jobs", 202, form, headers)
+        return self._json("POST", "/v1/jobs", 202, form, {"Content-Type": CONTENT_TYPE})
 
     def job(self, job_id: str) -> dict[str, Any]:
         """Ask for a job."""
@@ -71,6 +72,11 @@ class Door:
             raise SystemExit(f"the result of {job_id}: HTTP {answer.status}")
         return size
 
+    def cancel(self, job_id: str) -> None:
+        """Cancel a job, if it is not over."""
+        self._connection.request("POST", f"/v1/jobs/{job_id}/cancel")
+        self._connection.getresponse().read()
+
     def delete(self, job_id: str) -> None:
         """Delete a job that is over, so that the disk does not fill."""
         self._connection.request("DELETE", f"/v1/jobs/{job_id}")
@@ -78,8 +84,15 @@ class Door:
 
     def ready(self) -> bool:
         """Whether every stage has a worker."""
+        return self._says_ok("/readyz")
+
+    def alive(self) -> bool:
+        """Whether the API answers."""
+        return self._says_ok("/healthz")
+
+    def _says_ok(self, path: str) -> bool:
         try:
-            self._connection.request("GET", "/readyz")
+            self._connection.request("GET", path)
             answer = self._connection.getresponse()
             answer.read()
             return answer.status == 200

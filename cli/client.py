@@ -16,6 +16,8 @@ Document = dict[str, Any]
 #: How long reads are tried again while the server is away.
 _PATIENCE_SECONDS = 15.0
 _AWAY = (502, 503, 504)
+#: Refusals after which nothing of an upload is left, and which pass.
+_NOT_TAKEN_IN = ("too_many_jobs", "queue_full", "storage_unavailable")
 _TIMEOUT = httpx.Timeout(30.0, read=120.0)
 _PIECE = 1 << 16
 
@@ -52,7 +54,8 @@ class Client:
     def submit(self, path: Path, fields: Mapping[str, str], sent: Callable[[int, int], None]) -> Document:
         """Upload a recording, read as it is sent, and give its job; *sent* hears bytes done and total.
 
-        It is sent once: tried again is only what never reached the server, which may be restarting.
+        It is sent once: tried again is only what never reached the server, which may be restarting, or what it
+        could not take in for the moment.
 
         Raises:
             ServerProblem: if the server refuses it.
@@ -66,6 +69,9 @@ class Client:
             except httpx.ConnectError as error:
                 if time.monotonic() > deadline:
                     raise self._unreachable(error) from None
+            except _Away as away:
+                if time.monotonic() > deadline:
+                    raise away.problem from None
             time.sleep(0.5)
 
     def _submit(self, path: Path, fields: Mapping[str, str], sent: Callable[[int, int], None]) -> Document:
@@ -79,6 +85,8 @@ class Client:
             raise
         except httpx.TransportError as error:
             raise self._unreachable(error) from None
+        if not answer.is_success and (problem := _problem(answer)).problem_code in _NOT_TAKEN_IN:
+            raise _Away(problem)
         return _document(_checked(answer))
 
     def job(self, job_id: str) -> Document:

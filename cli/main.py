@@ -106,6 +106,7 @@ def restore(
     bit_depth: Annotated[int | None, typer.Option(help="16, 24, or 32 (float).")] = None,
     channels: Annotated[str | None, typer.Option(help="A number, input, or mono.")] = None,
     priority: Annotated[str | None, typer.Option(help="interactive or bulk.", show_default="interactive")] = None,
+    deadline: Annotated[float | None, typer.Option(help="Give up on a job after so many seconds.")] = None,
     metadata: Annotated[str | None, typer.Option(help="JSON object of yours, kept with the job.")] = None,
     models: Models = None,
     json: Json = False,
@@ -119,6 +120,7 @@ def restore(
         "stages": stages,
         "samples": samples,
         "priority": priority,
+        "deadline_seconds": deadline,
         "metadata": metadata,
         "output.format": format_,
         "output.sample_rate": sample_rate,
@@ -159,6 +161,14 @@ def list_jobs(
     from cli.commands import run_list
 
     run_list(limit, state, server, as_json=json)
+
+
+@app.command()
+def recover(json: Json = False) -> None:
+    """Bring back from storage the jobs that a lost Redis has forgotten."""
+    from cli.recover import run_recover
+
+    run_recover(as_json=json)
 
 
 @weights_app.command()

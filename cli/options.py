@@ -52,7 +52,7 @@ def _sentence(error: ValidationError) -> str:
     faults: dict[str, list[str]] = {}
     for detail in error.errors(include_url=False):
         path = [str(part) for part in detail["loc"] if part != "output"]
-        option = f"--{path[0].replace('_', '-')}: " if path else ""
+        option = f"--{path[0].removesuffix('_seconds').replace('_', '-')}: " if path else ""
         text = detail["msg"].removeprefix("Value error, ")
         faults.setdefault(option, []).append(text[0].lower() + text[1:])
     return "; ".join(option + ", or ".join(dict.fromkeys(texts)) for option, texts in faults.items())

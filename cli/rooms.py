@@ -13,6 +13,8 @@ from cli.supervisor import Supervisor
 from shared.settings import load_settings
 
 _POLL_SECONDS = 0.2
+#: A worker drains within its own limit; that and a little more is waited for.
+_END_SECONDS = 15.0
 
 
 def run_api(host: str | None, port: int | None, *, as_json: bool) -> None:
@@ -33,7 +35,7 @@ def run_workers(stages: str, *, as_json: bool) -> None:
     models = [stage for stage in wanted if stage != "audio"]
     _announce({"stages": list(wanted)}, as_json=as_json)
     if models and "audio" in wanted:
-        _run_both([["audio"], models], settings.batch_deadline_seconds)
+        _run_both([["audio"], models], settings.drain_seconds + _END_SECONDS)
         return
     from worker.main import run_worker
 

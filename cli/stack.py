@@ -14,9 +14,11 @@ from cli.errors import StackError
 from cli.folder import DataFolder, claim
 from cli.network import free_port, reachable_url, require_free
 from cli.processes import Program, own_command
+from cli.recover import recover
 from cli.redis_server import RedisServer
 from cli.signals import StopSignals
 from cli.supervisor import Supervisor
+from shared.connections import open_records
 from shared.settings import Settings, load_settings
 
 Models = Literal["voicefixer", "baseline"]
@@ -29,6 +31,8 @@ MODELS: dict[Models, dict[str, str]] = {
 _WORKERS = {"audio worker": "audio", "model worker": "restore,vocode"}
 _READY_SECONDS = 300.0
 _BROKEN_SECONDS = 30.0
+#: A worker drains within its own limit; that and a little more is waited for.
+_END_SECONDS = 15.0
 _API_SECONDS = 40.0
 _REDIS_SECONDS = 60.0
 _POLL_SECONDS = 0.2
@@ -114,7 +118,7 @@ class _Stack:
     def stop(self, signals: StopSignals) -> None:
         """From the inside out, so that whatever still works has what it needs."""
         # Nobody asked: something is broken, and who needs it might wait for ever.
-        seconds = self._settings.batch_deadline_seconds if signals.count else _BROKEN_SECONDS
+        seconds = self._settings.drain_seconds + _END_SECONDS if signals.count else _BROKEN_SECONDS
         for names, limit in ((list(_WORKERS), seconds), (["api"], _API_SECONDS), (["redis"], _REDIS_SECONDS)):
             self._supervisor.drain(names, limit, lambda: signals.count > 1)
 
@@ -123,6 +127,14 @@ class _Stack:
         self._environment["VFQ_REDIS_URL"] = server.url
         self._supervisor.start(server.program())
         server.wait(self._supervisor.check)
+        self._recover()
+
+    def _recover(self) -> None:
+        """Where the file of Redis is gone, as from a copied data folder, jobs come back from the objects."""
+        overrides = {name.lower().removeprefix("vfq_"): value for name, value in self._environment.items()}
+        settings = load_settings(**overrides)
+        if not open_records(settings, retries=1).page(status=None, created_after=None, before=None, limit=1):
+            recover(settings)
 
     def _program(self, name: str, *arguments: str) -> Program:
         log = self._folder.log(name.replace(" ", "-"))

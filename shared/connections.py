@@ -8,8 +8,8 @@ from shared.settings import Settings
 from shared.storage import ObjectStore, open_storage
 
 
-def open_store(settings: Settings) -> ObjectStore:
-    """Open the object store; nothing is sent yet."""
+def open_store(settings: Settings, *, brisk: bool = False) -> ObjectStore:
+    """Open the object store; nothing is sent yet. *brisk*: give up soon, because someone waits."""
     access, secret = settings.s3_access_key, settings.s3_secret_key
     return open_storage(
         settings.storage_url,
@@ -18,6 +18,7 @@ def open_store(settings: Settings) -> ObjectStore:
         region=settings.s3_region,
         access_key=access.get_secret_value() if access else None,
         secret_key=secret.get_secret_value() if secret else None,
+        brisk=brisk,
     )
 
 

@@ -81,6 +81,7 @@ def celery_app(settings: Settings) -> Celery:
             "visibility_timeout": settings.visibility_timeout,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
+            "unacked_mutex_expire": 10,  # who restores may be killed meanwhile
             "queue_order_strategy": "shared.turns:Turns",
             "priority_steps": [0],  # messages have none of their own: one key a queue to wait at, not four
             "socket_timeout": 10,

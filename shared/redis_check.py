@@ -16,8 +16,8 @@ class RedisUnsafe(SettingsError):
     code = "redis_unsafe"
 
 
-def check_redis(settings: Settings) -> None:
-    """Look at the servers of records and messages.
+def check_redis(settings: Settings, *, retries: int = 8) -> None:
+    """Look at the servers of records and messages; for `retries` see `shared.records.connect`.
 
     Raises:
         RedisUnsafe: if one may evict keys.
@@ -27,7 +27,7 @@ def check_redis(settings: Settings) -> None:
     if settings.celery_url != settings.redis_url:
         servers[f"{PREFIX}BROKER_URL"] = settings.celery_url
     for name, url in servers.items():
-        with connect(url) as client:
+        with connect(url, retries=retries, timeout=3) as client:
             _check(client, name)
 
 

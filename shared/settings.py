@@ -94,6 +94,7 @@ class Settings(BaseSettings):
         "fp32", description="What the networks compute in: fp32 (equal output), tf32 and fp16 (CUDA), bf16."
     )
     threads: int = Field(0, ge=0, description="Threads of the networks on a CPU; 0 leaves the choice to torch.")
+    nice: int = Field(10, ge=0, le=19, description="Niceness of model workers: who answers callers goes first.")
     model_threads: int = Field(0, ge=0, description="Batches computed at once; 0: two on CUDA, 1 to 4 on a CPU.")
     max_batch_size: int = Field(1, ge=1, description="Most windows of one length in one pass.")
     max_wait_ms: float = Field(5.0, ge=0, description="Longest wait for a batch to fill.")

@@ -121,7 +121,7 @@ def test_the_gpu_worker_differs_in_its_device_alone():
 def test_a_stopping_worker_has_time_to_finish_what_is_in_hand(name):
     worker = service(name)
     settings = settings_of(worker.environment)
-    assert settings.visibility_timeout > worker.grace_seconds > settings.batch_deadline_seconds
+    assert worker.grace_seconds > settings.drain_seconds
     assert worker.raw["stop_signal"] == "SIGTERM"
 
 

@@ -113,8 +113,10 @@ def test_the_geometry_that_is_documented_is_the_default():
 
 
 def codes_in_source() -> set[str]:
-    """Every `code` of an error class, and every code that is passed as a `problem_code`."""
+    """Every `code` of an error class or of the records' script, and every one that is passed as a `problem_code`."""
     found = set()
+    for path in (ROOT / "shared").rglob("*.lua"):
+        found |= set(re.findall(r"\bcode = '(\w+)'", path.read_text()))
     for path in (path for room in ("api", "cli", "shared", "worker") for path in (ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef):

@@ -67,6 +67,8 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
     records = open_records(settings, patient=lambda: not stopping.is_set())
     store = open_store(settings)
     store.check()
+    if set(stages) & {"restore", "vocode"}:
+        os.nice(settings.nice)  # before any thread begins, for each has its own
     engine = _engine(settings, stages, load)
     app = celery_app(settings)
     kinds = [kind for stage in stages for kind in STAGES[stage]]

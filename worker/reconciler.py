@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 _ROLE = "reconciler"
 _LOOK_SECONDS = 1.0
-_LEAD_SECONDS = 5.0
+_LEAD_SECONDS = 3.0
 #: A message is lost if at every look for so long it seemed to be: until then it may be on its way.
 _DOUBT_SECONDS = 2.5
 

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 _ROLE = "sweeper"
 _LOOK_SECONDS = 3.0
-_LEAD_SECONDS = 60.0
+_LEAD_SECONDS = 10.0
 _DAY = 86_400.0
 #: Leases after which no worker writes to a removed job any more.
 _SETTLED = 2.0

@@ -26,12 +26,14 @@ def open_storage(
     region: str | None = None,
     access_key: str | None = None,
     secret_key: str | None = None,
+    brisk: bool = False,
 ) -> ObjectStore:
     """
     Open the store that `url` names: `file:///folder` or `s3://bucket/prefix`.
 
     The rest is for S3: the URL of the server (AWS by default), the URL of the same server as clients
-    reach it (for signing), the region, and the keys (by default what boto3 finds in its environment).
+    reach it (for signing), the region, the keys (by default what boto3 finds in its environment), and whether to
+    give up soon on a server that does not answer (*brisk*), because someone waits.
     Nothing is sent yet; `check()` of the store tells whether it can be reached. Threads may share a store,
     processes not: open it after a fork.
 
@@ -50,6 +52,7 @@ def open_storage(
         region=region,
         access_key=access_key,
         secret_key=secret_key,
+        brisk=brisk,
     )
     return S3Store(settings, bucket=_bucket(parts), prefix=_prefix(parts))
 

@@ -43,7 +43,9 @@ COMMON: dict[str, Any] = {
     "response_checksum_validation": "when_required",
     "max_pool_connections": CONNECTIONS,
 }
-PATIENT = Config(**COMMON, connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5})
+# A worker puts a piece off when these tries are used up, and a caller is told to come back: neither waits in them.
+PATIENT = Config(**COMMON, connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+BRISK = Config(**COMMON, connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
 HASTY = Config(**COMMON, connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 1})
 
 
@@ -71,15 +73,19 @@ def connect(
     region: str | None,
     access_key: str | None,
     secret_key: str | None,
+    brisk: bool = False,
 ) -> Connection:
-    """Make the clients; sends nothing. Raises SettingsError for settings that cannot be right."""
+    """Make the clients, which soon give up if *brisk*; sends nothing.
+
+    Raises SettingsError for settings that cannot be right.
+    """
     if bool(access_key) != bool(secret_key):
         raise SettingsError("VFQ_S3_ACCESS_KEY and VFQ_S3_SECRET_KEY go together: set both, or neither.")
     _check_endpoint(endpoint, "VFQ_S3_ENDPOINT")
     _check_endpoint(public_endpoint, "VFQ_S3_PUBLIC_ENDPOINT")
     session = boto3.session.Session(aws_access_key_id=access_key or None, aws_secret_access_key=secret_key or None)
     make = partial(_client, session, region or session.region_name or DEFAULT_REGION)
-    client = make(endpoint, PATIENT)
+    client = make(endpoint, BRISK if brisk else PATIENT)
     return Connection(
         client=client,
         probe=make(endpoint, HASTY),

@@ -125,6 +125,26 @@ def test_an_upload_waits_for_a_server_that_cannot_be_reached_yet(
         assert path.read_bytes() in server.bodies[0]
 
 
+@pytest.mark.parametrize("code", ["too_many_jobs", "queue_full", "storage_unavailable"])
+def test_an_upload_that_was_not_taken_in_is_sent_again(tmp_path: Path, code: str) -> None:
+    (tmp_path / "a.wav").write_bytes(b"a")
+    answers = [problem(503, code, "Not now."), document({"id": "one"}, 202)]
+    with fake_server({"POST /v1/jobs": answers}) as server, Client(server.url) as client:
+        assert client.submit(tmp_path / "a.wav", {}, lambda *_: None)["id"] == "one"
+    assert len(server.asked) == 2
+
+
+def test_an_upload_that_is_never_taken_in_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"a")
+    full = problem(429, "too_many_jobs", "Too many jobs are waiting.")
+    with (
+        fake_server({"POST /v1/jobs": [full]}) as server,
+        Client(server.url, patience=0.3) as client,
+        pytest.raises(ServerProblem, match="Too many"),
+    ):
+        client.submit(tmp_path / "a.wav", {}, lambda *_: None)
+
+
 def test_an_upload_gives_up_on_a_server_that_stays_away(tmp_path: Path) -> None:
     path = tmp_path / "talk.wav"
     path.write_bytes(b"RIFF")

@@ -1,9 +1,11 @@
 """Networks that cost nothing and whose reach is known, to prove the way of the data around them."""
 
+from collections.abc import Hashable, Sequence
+
 import torch
 
 from worker.models.constants import HOP, N_MELS, WINDOW
-from worker.models.interface import MelSpan
+from worker.models.interface import MelSpan, RestoreCondition
 
 
 class StandInRestorer:
@@ -12,7 +14,7 @@ class StandInRestorer:
     model_type = "StandInRestorer"
     weights: dict[str, str] = {}  # noqa: RUF012
 
-    def restore(self, padded, conditions):
+    def restore(self, padded: torch.Tensor, conditions: Sequence[RestoreCondition]) -> torch.Tensor:
         frames = padded.unfold(1, WINDOW, HOP)
         bands = frames.reshape(*frames.shape[:2], N_MELS, -1)
         return bands.abs().mean(dim=-1)[:, None]
@@ -24,10 +26,10 @@ class StandInVocoder:
     model_type = "StandInVocoder"
     weights: dict[str, str] = {}  # noqa: RUF012
 
-    def shape_key(self, frames: int, span: MelSpan):
+    def shape_key(self, frames: int, span: MelSpan) -> Hashable:
         return frames, span.start - span.first_frame * HOP, span.stop - span.start
 
-    def vocode(self, mel, spans):
+    def vocode(self, mel: torch.Tensor, spans: Sequence[MelSpan]) -> torch.Tensor:
         made = []
         for item, span in zip(mel[:, 0], spans, strict=True):
             positions = torch.arange(span.start, span.stop)

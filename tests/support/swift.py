@@ -18,11 +18,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from shared.storage.s3 import Connection, connect
 from tests.support.ports import free_port
@@ -46,7 +47,16 @@ def install() -> None:
         if stamp.exists() and stamp.read_text() == wanted:
             return
         # Our own pip fills it: a Debian python3 cannot put one into a new environment.
-        pip = [sys.executable, "-m", "pip", "--python", PYTHON, "--disable-pip-version-check", "install", "--quiet"]
+        pip: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            PYTHON,
+            "--disable-pip-version-check",
+            "install",
+            "--quiet",
+        ]
         _run([sys.executable, "-m", "venv", "--clear", "--without-pip", ENVIRONMENT])
         _run([*pip, "--requirement", REQUIREMENTS])
         stamp.write_text(wanted)
@@ -184,7 +194,7 @@ class Bucket:
         return f"s3://{self.name}"
 
     @property
-    def options(self) -> dict[str, str]:
+    def options(self) -> dict[str, Any]:
         """The arguments of `open_storage`."""
         return {
             "endpoint": self.server.endpoint,
@@ -243,7 +253,7 @@ def has_xattrs(folder: Path) -> bool:
     return True
 
 
-def _run(command: list[str | Path]) -> None:
+def _run(command: Sequence[str | Path]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{(done.stdout + done.stderr)[-3000:]}")

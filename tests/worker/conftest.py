@@ -1,18 +1,22 @@
 import time
 import uuid
 from collections import deque
+from dataclasses import replace
 
 import pytest
 
 from shared.jobs import JobInput, JobOptions, Manifest
 from shared.keys import source_key
+from shared.queues import STAGES, lanes_of
 from shared.records import JobRecords, Repairs, Retention, Terms, connect
 from shared.settings import Settings
 from shared.storage import open_storage
 from tests.support.standins import StandInRestorer, StandInVocoder
+from worker.company import Company
 from worker.context import Context
 from worker.engine import Engine
 from worker.leases import Leases
+from worker.sweeper import Sweeper
 from worker.task import perform
 from worker.tasks import step_of
 
@@ -22,7 +26,7 @@ class Bench:
 
     def __init__(self, redis_url, folder, engine, **settings):
         made = Settings(**settings)
-        client = connect(redis_url)
+        self.client = client = connect(redis_url)
         terms = Terms(lease=made.lease_seconds, attempts=made.max_attempts)
         self.records = JobRecords(client, prefix="w:", terms=terms)
         self.retention = Retention(client, prefix="w:")
@@ -51,9 +55,42 @@ class Bench:
         del self.waiting[at]
         perform(self.ctx, step_of(message.piece.kind), message, owner=uuid.uuid4().hex)
 
+    def step_elsewhere(self, message):
+        """Let another process take a piece whose lease has lapsed."""
+        self.client.zadd("w:leases", {f"{message.job_id} {message.piece}": 0})
+        elsewhere = replace(self.ctx, company=Company(), leases=Leases(self.records, every=1.0))
+        perform(elsewhere, step_of(message.piece.kind), message, owner=uuid.uuid4().hex)
+
     def run(self):
-        while self.waiting:
+        while self.waiting or self.repair():
             self.step()
+
+    def next(self):
+        """What is done next."""
+        return self.waiting[0].piece
+
+    def at(self, job_id):
+        """Where the first message of a job waits."""
+        return [message.job_id for message in self.waiting].index(job_id)
+
+    def repair(self):
+        """Let time pass: leases lapse, what was put off is due, and messages that are not here count as lost."""
+        for shelf in ("w:leases", "w:later"):
+            for name in self.client.zrange(shelf, 0, -1):
+                self.client.zadd(shelf, {name: 0})
+        found = [*self.repairs.expired(), *self.repairs.due()]
+        here = {(message.lane, message.number) for message in [*self.waiting, *found]}
+        suspects = self.repairs.suspects(dict.fromkeys(lanes_of(STAGES), True))
+        found += self.repairs.resend(one for one in suspects if (one.lane, one.number) not in here)
+        self.send(found)
+        return bool(found)
+
+    def sweep(self):
+        """Let more time pass: what is to be tidied is due, and no worker writes any more."""
+        for index in ("w:tidy", "w:gone"):
+            for name in self.client.zrange(index, 0, -1):
+                self.client.zadd(index, {name: 0})
+        Sweeper(self.ctx, self.repairs).look()
 
     def result(self, job_id) -> bytes:
         job = self.records.get(job_id)

@@ -5,7 +5,7 @@ import pytest
 
 from shared.errors import QueueUnavailable, StorageDenied, StorageError, StorageUnavailable
 from shared.jobs import Status
-from shared.records import SPLIT, Piece
+from shared.records import SPLIT, Lane, Message, Piece
 from tests.worker.test_steps import decoded, noise, wav
 
 
@@ -28,25 +28,22 @@ def once(monkeypatch):
 
 
 def until(worker, kind):
-    while worker.waiting[0][1].kind != kind:
+    while worker.next().kind != kind:
         worker.step()
 
 
-def handed_back(worker):
-    """Do the next piece, which meets a server that is away, and waits again."""
-    message = worker.waiting[0]
-    with pytest.raises((QueueUnavailable, StorageUnavailable)):
+def cut_off(worker):
+    """Do the next piece, whose worker loses Redis for good; its lease will lapse."""
+    with pytest.raises(QueueUnavailable):
         worker.step()
-    worker.waiting.append(message)
 
 
 @pytest.mark.parametrize("kind", ["split", "restore", "vocode"])
-def test_what_could_not_be_sent_is_sent_when_the_piece_comes_again(bench, once, kind):
+def test_what_could_not_be_sent_is_sent_by_the_reconciler(bench, once, kind):
     worker = bench(in_flight=2)
     job = worker.submit(wav(noise(200_000)))
     until(worker, kind)
     once(worker, "send", QueueUnavailable("away"))
-    handed_back(worker)
     worker.run()
     assert worker.records.get(job).status is Status.SUCCEEDED
     assert len(worker.sent) == len(set(map(str, worker.sent)))
@@ -60,10 +57,11 @@ def test_a_piece_whose_end_could_not_be_recorded_is_done_again(bench, once, kind
     job = worker.submit(wav(noise(100_000)))
     until(worker, kind)
     once(worker.records, command, QueueUnavailable("away"))
-    handed_back(worker)
+    cut_off(worker)
     worker.run()
     assert len(decoded(worker.result(job))[0]) == 100_000
-    assert len(worker.objects(job)) == 2, "one result, and the source"
+    worker.sweep()
+    assert len(worker.objects(job)) == 3, "one result, the source, and how it ended"
 
 
 def test_a_job_that_succeeded_unheard_keeps_its_result(bench, once):
@@ -71,10 +69,11 @@ def test_a_job_that_succeeded_unheard_keeps_its_result(bench, once):
     job = worker.submit(wav(noise(100_000)))
     until(worker, "stitch")
     once(worker.records, "succeed", QueueUnavailable("away"), after=True)
-    handed_back(worker)
+    cut_off(worker)
     worker.run()
+    worker.sweep()
     assert len(decoded(worker.result(job))[0]) == 100_000
-    assert worker.objects(job) == ["result.1", "source"]
+    assert worker.objects(job) == ["end.json", "result.1", "source"]
 
 
 @pytest.mark.parametrize("error", [StorageError("no"), StorageDenied("no")])
@@ -122,9 +121,9 @@ def test_objects_that_could_not_be_deleted_for_a_moment_are_deleted_after_it(ben
     job = worker.submit(wav(noise(100_000)))
     until(worker, "stitch")
     once(worker.store, "delete_prefix", StorageUnavailable("away"))
-    handed_back(worker)
     worker.run()
-    assert worker.objects(job) == ["result.1", "source"]
+    worker.sweep()
+    assert worker.objects(job) == ["end.json", "result.1", "source"]
 
 
 def test_a_job_cancelled_after_its_result_was_written_keeps_none(bench, monkeypatch):
@@ -139,10 +138,10 @@ def test_a_job_cancelled_after_its_result_was_written_keeps_none(bench, monkeypa
         raise StorageUnavailable("away")
 
     monkeypatch.setattr(worker.store, "upload_file", then_cancelled)
-    handed_back(worker)
     worker.run()
+    worker.sweep()
     assert worker.records.get(job).status is Status.CANCELED
-    assert worker.objects(job) == ["source"]
+    assert worker.objects(job) == ["end.json", "source"]
 
 
 @pytest.mark.parametrize("kind", ["split", "restore", "vocode", "stitch"])
@@ -156,13 +155,15 @@ def test_a_job_deleted_under_a_running_piece_leaves_nothing(bench, monkeypatch, 
 
     def deleted(*args, **kwargs):
         if worker.records.cancel(job):
-            worker.records.end_cancel(job)
+            worker.client.zadd("w:leases", dict.fromkeys(worker.client.zrange("w:leases", 0, -1), 0) or {"-": 0})
+            worker.repairs.expired()
             worker.store.delete_prefix(f"jobs/{job}")
             worker.records.remove(job)
         return write(*args, **kwargs)
 
     monkeypatch.setattr(worker.store, names[kind], deleted)
     worker.run()
+    worker.sweep()
     assert worker.records.get(job) is None
     assert worker.objects(job) == []
 
@@ -171,11 +172,11 @@ def test_an_attempt_that_breaks_after_another_has_done_its_piece_harms_nothing(b
     worker = bench()
     job = worker.submit(wav(noise(100_000)))
     until(worker, "restore")
+    message = worker.waiting[0]
 
     def overtaken(key, **kwargs):
         monkeypatch.undo()
-        worker.waiting.appendleft((job, Piece("restore", 0)))
-        worker.step()
+        worker.step_elsewhere(message)
         raise StorageError("no")
 
     monkeypatch.setattr(worker.store, "writer", overtaken)
@@ -190,7 +191,7 @@ def test_a_late_message_of_a_job_that_is_over_changes_nothing(bench):
     worker.run()
     before = worker.records.get(job)
     for piece in (SPLIT, Piece("restore", 0), Piece("vocode", 1), Piece("stitch")):
-        worker.send(job, [piece], "interactive")
+        worker.send([Message(job, piece, Lane(piece.kind, "interactive"), 1)])
     worker.run()
     assert worker.records.get(job) == before
-    assert worker.objects(job) == ["result.1", "source"]
+    assert worker.objects(job) == ["end.json", "result.1", "source"]

@@ -8,7 +8,6 @@ import pytest
 from shared.errors import QueueUnavailable
 from shared.jobs import Status
 from shared.keys import chunk_key
-from shared.records import Piece
 from tests.worker.test_steps import decoded, noise, wav
 from worker.handover import Handover
 
@@ -30,7 +29,7 @@ def handed(bench):
 
 
 def until(worker, kind):
-    while worker.waiting[0][1].kind != kind:
+    while worker.next().kind != kind:
         worker.step()
 
 
@@ -173,10 +172,8 @@ def test_a_mel_that_went_with_its_process_is_restored_again_and_then_written(han
     worker = handed(suffices=True)
     data = wav(noise(300_000))
     job, whole = worker.submit(data), worker.submit(data)
-    while worker.waiting[0] != (whole, Piece("split")) or worker.waiting[-1][0] != whole:
-        worker.step(at=[name for name, _ in worker.waiting].index(job))
-        if any(piece.kind == "vocode" for name, piece in worker.waiting if name == job):
-            break
+    while not any(message.piece.kind == "vocode" for message in worker.waiting):
+        worker.step(at=worker.at(job))
     worker.ctx.mels = Handover(limit, suffices=lambda: True)
     worker.run()
     assert worker.result(job) == worker.result(whole)
@@ -187,7 +184,7 @@ def test_a_mel_that_went_with_its_process_is_restored_again_and_then_written(han
 def test_what_two_windows_miss_is_made_once(handed):
     worker = handed(suffices=True, in_flight=8)
     job = worker.submit(wav(noise(400_000)))
-    while sum(piece.kind == "vocode" for _, piece in worker.waiting) < 2:
+    while sum(message.piece.kind == "vocode" for message in worker.waiting) < 2:
         worker.step()
     worker.sent.clear()
     worker.ctx.mels = None
@@ -216,7 +213,8 @@ def test_a_working_object_that_a_power_cut_took_is_made_again(bench, lost, found
         worker.store.delete(key)
     worker.run()
     assert worker.result(job) == worker.result(other)
-    assert worker.objects(job) == sorted(["source", f"result.{worker.records.get(job).result_key.rpartition('.')[2]}"])
+    result = worker.records.get(job).result_key.rpartition("/")[2]
+    assert worker.objects(job) == ["end.json", result, "source"]
 
 
 @pytest.mark.parametrize(
@@ -237,15 +235,9 @@ def test_a_worker_that_could_not_send_what_is_to_be_made_again_sends_it_later(be
         raise QueueUnavailable("Redis is away")
 
     monkeypatch.setattr(worker.records, "lost", recorded_and_then_away)
-    unsent = None
-    while unsent is None:
-        message = worker.waiting[0]
-        try:
-            worker.step()
-        except QueueUnavailable:
-            unsent = message
+    with pytest.raises(QueueUnavailable):
+        worker.run()
     monkeypatch.setattr(worker.records, "lost", record)
-    worker.waiting.append(unsent)
     worker.run()
     assert worker.records.get(job).status is Status.SUCCEEDED
 
@@ -265,12 +257,12 @@ def test_a_job_split_again_keeps_its_windows_whatever_the_settings_say_now(bench
     worker = bench()
     data = wav(noise(300_000))
     job, other = worker.submit(data), worker.submit(data)
-    while not any(name == job and piece.kind == "vocode" for name, piece in worker.waiting):
-        worker.step(at=[name for name, _ in worker.waiting].index(job))
+    while not any(message.piece.kind == "vocode" for message in worker.waiting):
+        worker.step(at=worker.at(job))
     worker.store.delete(f"jobs/{job}/work/pcm.1")
     worker.ctx.settings = worker.ctx.settings.model_copy(update={"core_frames": 256})
-    while worker.waiting[0][0] == job or any(name == job for name, _ in worker.waiting):
-        worker.step(at=[name for name, _ in worker.waiting].index(job))
+    while any(message.job_id == job for message in worker.waiting):
+        worker.step(at=worker.at(job))
     worker.run()
     assert decoded(worker.result(job))[0].tolist() == decoded(worker.result(other))[0].tolist()
 

@@ -9,12 +9,16 @@ from shared.presence import Presence
 from shared.records import SPLIT, JobRecords, connect
 from shared.settings import Settings
 from tests.support.ports import free_port
+from worker.leases import Leases
 from worker.main import _Beat, _handover
+
+#: A worker that has nothing in hand.
+NOTHING = Leases(None, every=1.0)
 
 
 def test_a_worker_tells_that_it_lives_until_it_ends(clean_redis):
     presence = Presence(connect(clean_redis))
-    beat = _Beat(Settings(redis_url=clean_redis), ["audio"], None)
+    beat = _Beat(Settings(redis_url=clean_redis), ["audio"], None, NOTHING)
     with beat:
         beat.begin()
         while not presence.count()["audio"]:
@@ -24,7 +28,7 @@ def test_a_worker_tells_that_it_lives_until_it_ends(clean_redis):
 
 @pytest.mark.timeout(20)
 def test_a_worker_ends_also_while_redis_is_away():
-    with _Beat(Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0"), ["audio"], None) as beat:
+    with _Beat(Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0"), ["audio"], None, NOTHING) as beat:
         beat.begin()
 
 
@@ -39,14 +43,14 @@ def test_a_worker_for_audio_alone_never_loads_torch():
 
 def test_a_vocoder_knows_whether_it_is_the_only_one(clean_redis):
     presence = Presence(connect(clean_redis))
-    beat = _Beat(Settings(redis_url=clean_redis), ["restore", "vocode"], None)
+    beat = _Beat(Settings(redis_url=clean_redis), ["restore", "vocode"], None, NOTHING)
     assert not beat.alone, "not before it has asked"
     with beat:
         beat.begin()
         while not beat.alone:
             pass
     presence.announce("another", ["vocode"], ttl=60)
-    beat = _Beat(Settings(redis_url=clean_redis), ["restore", "vocode"], None)
+    beat = _Beat(Settings(redis_url=clean_redis), ["restore", "vocode"], None, NOTHING)
     with beat:
         beat.begin()
         while presence.count()["vocode"] < 2:
@@ -56,7 +60,7 @@ def test_a_vocoder_knows_whether_it_is_the_only_one(clean_redis):
 
 def test_only_a_worker_of_both_model_stages_hands_mels_over(clean_redis):
     records = JobRecords(connect(clean_redis))
-    beat = _Beat(Settings(mel_handover="memory"), ["vocode"], None)
+    beat = _Beat(Settings(mel_handover="memory"), ["vocode"], None, NOTHING)
     assert _handover(Settings(), ["vocode"], beat, records) is None
     mel = np.ones((1, 4, 128), np.float32)
     for handover, alone, suffices in [("storage", True, False), ("memory", False, False), ("memory", True, True)]:
@@ -68,7 +72,7 @@ def test_only_a_worker_of_both_model_stages_hands_mels_over(clean_redis):
 
 def test_mels_of_jobs_that_ended_make_room_in_a_worker(clean_redis):
     records = JobRecords(connect(clean_redis))
-    beat = _Beat(Settings(), ["restore", "vocode"], None)
+    beat = _Beat(Settings(), ["restore", "vocode"], None, NOTHING)
     beat.alone = True
     mels = _handover(Settings(mel_handover="memory", mel_memory_mib=1), ["restore", "vocode"], beat, records)
     source = JobInput(key="incoming/a.wav", filename="a.wav", bytes=1)

@@ -15,6 +15,7 @@ from worker.audio.errors import (
     AudioUnreadable,
 )
 from worker.audio.guard import GuardedFile
+from worker.audio.oggheaders import is_plain
 from worker.audio.packets import open_packets
 from worker.audio.sniff import Kind, Readable, past_tags, sniff
 from worker.audio.soundfiles import is_chained, open_soundfile
@@ -96,9 +97,7 @@ def open_audio(file: Readable, *, name: str = "", max_seconds: float | None = No
         source = AudioSource(decoded, guarded, name=name, max_seconds=max_seconds)
         yield source
     finally:
-        close = getattr(decoded.blocks, "close", None)
-        if close is not None:
-            close()
+        decoded.close()
 
 
 def _open(file: GuardedFile, name: str) -> Decoded:
@@ -118,9 +117,9 @@ def _open(file: GuardedFile, name: str) -> Decoded:
 
 def _open_kind(file: GuardedFile, kind: Kind) -> Decoded:
     """Ask libsndfile first where it knows the format; FFmpeg where it does not get anything out."""
-    if kind.libsndfile:  # it reckons without the tags, and ends as many bytes too early
-        file.begin_at(past_tags(file))
-    if not kind.libsndfile or (kind.container == "ogg" and is_chained(file)):
+    # libsndfile reckons without the tags, and ends as many bytes too early; FFmpeg unpacks what is in them.
+    file.begin_at(past_tags(file))
+    if not kind.libsndfile or (kind.container == "ogg" and (is_chained(file) or not is_plain(file))):
         return open_packets(file, kind)
     try:
         decoded = open_soundfile(file, kind)
@@ -128,6 +127,7 @@ def _open_kind(file: GuardedFile, kind: Kind) -> Decoded:
         return open_packets(file, kind)
     if decoded.promised != 0:
         return decoded
+    decoded.close()
     # A header without a length, as recorders leave it that were switched off; or damage, which FFmpeg tells.
     return open_packets(file, kind)
 

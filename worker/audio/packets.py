@@ -14,8 +14,11 @@ import av
 import numpy as np
 
 from shared.formats import SourceFacts
+from worker.audio.bounds import MAX_STREAMS, bound_allocations, bound_frames, sound_decoders
 from worker.audio.errors import AudioEmpty, AudioMissing, AudioUnreadable
 from worker.audio.guard import GuardedFile
+from worker.audio.mp4index import check_index
+from worker.audio.packedtags import READ_BY, check_tags
 from worker.audio.sniff import Kind
 from worker.audio.source import Block, Decoded
 
@@ -23,8 +26,14 @@ HELD = 8192
 """Samples kept back until the end is known: more than any codec's padding."""
 DEPTHS = {"u8": 8, "s16": 16, "s32": 24, "s64": 64, "flt": 32, "dbl": 64}
 """Bits by FFmpeg's sample format; its decoders put 17 to 24 bits into s32."""
-OPTIONS = {"protocol_whitelist": "", "probesize": "5000000", "analyzeduration": "5000000"}
-"""No address may be opened by what a file says."""
+OPTIONS = {
+    "protocol_whitelist": "",
+    "probesize": "5000000",
+    "analyzeduration": "5000000",
+    "max_streams": str(MAX_STREAMS),
+    "codec_whitelist": sound_decoders(),
+}
+"""No address may be opened by what a file says, and no picture unpacked: a cover of 1 MB can take up 1 GB."""
 REFUSALS = (av.FFmpegError, ValueError, OverflowError, MemoryError, UnicodeError, IndexError)
 DAMAGED = "The file is damaged, or its encoding is not supported."
 
@@ -40,6 +49,11 @@ class _Progress:
 
 def open_packets(file: GuardedFile, kind: Kind) -> Decoded:
     """Open by FFmpeg. Raises `AudioUnreadable` and `AudioMissing`."""
+    bound_allocations()
+    if kind.container == "mp4":
+        check_index(file)
+    if kind.container in READ_BY:
+        check_tags(file)
     file.seek(0)
     try:
         container = av.open(file, format=kind.demuxer, options=OPTIONS, metadata_errors="ignore")
@@ -61,11 +75,10 @@ def open_packets(file: GuardedFile, kind: Kind) -> Decoded:
     promised = _in_samples(stream.duration, stream, facts.sample_rate)
 
     def samples() -> Iterator[Block]:
-        with container:
-            blocks = _blocks(first, frames, facts)
-            yield from _cut_padding(blocks, lambda total: _length(container, stream, progress, facts, total))
+        blocks = _blocks(first, frames, facts)
+        yield from _cut_padding(blocks, lambda total: _length(container, stream, progress, facts, total))
 
-    return Decoded(facts=facts, promised=promised, blocks=samples())
+    return Decoded(facts=facts, promised=promised, blocks=samples(), close=container.close)
 
 
 def _sound(container: Any) -> Any:
@@ -73,6 +86,8 @@ def _sound(container: Any) -> Any:
     stream = container.streams.best("audio")
     if not container.streams:
         raise AudioUnreadable(DAMAGED)
+    if stream is None and container.streams.audio:
+        raise AudioUnreadable("Its header names a sample rate, channels or an encoding that cannot be.")
     if stream is None:
         raise AudioMissing("The file has no sound in it; send one with an audio track.")
     if stream.codec_context is None:
@@ -81,6 +96,7 @@ def _sound(container: Any) -> Any:
         if other.index != stream.index:
             other.discard = av.stream.Discard.all
     stream.codec_context.thread_count = 1
+    bound_frames(stream.codec_context)
     return stream
 
 

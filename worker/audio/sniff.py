@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 HEAD = 64 * 1024
+MOST_TAGS = 64
 
 
 class Readable(Protocol):
@@ -80,6 +81,8 @@ def sniff(file: Readable) -> Kind | None:
     start = past_tags(file)
     file.seek(start)
     head = file.read(HEAD)
+    if head.startswith(b"ID3"):  # one tag too many: no library shall see it
+        return None
     size = file.seek(0, 2) - start
     for pattern, kind in COMPILED:
         if pattern.match(head):
@@ -95,7 +98,7 @@ def sniff(file: Readable) -> Kind | None:
 def past_tags(file: Readable) -> int:
     """Length of the ID3v2 tags at the beginning; any format may follow them. The position ends anywhere."""
     start = 0
-    for _ in range(8):
+    for _ in range(MOST_TAGS):
         file.seek(start)
         tag = file.read(10)
         if len(tag) < 10 or tag[:3] != b"ID3" or max(tag[6:10]) > 127:

@@ -28,7 +28,7 @@ def open_soundfile(file: GuardedFile, kind: Kind) -> Decoded:
         file.check()
         raise AudioUnreadable("The file is damaged, or its encoding is not supported.") from error
     promised = sound.frames if 0 <= sound.frames < UNKNOWN_FRAMES else None
-    return Decoded(facts=_facts(sound, kind), promised=promised, blocks=_blocks(sound))
+    return Decoded(facts=_facts(sound, kind), promised=promised, blocks=_blocks(sound), close=sound.close)
 
 
 def is_chained(file: GuardedFile) -> bool:
@@ -64,12 +64,11 @@ def _read(sound: soundfile.SoundFile) -> Block:
 
 def _blocks(sound: soundfile.SoundFile) -> Iterator[Block]:
     """Read to the end, or to where the data is damaged: what is before that is good."""
-    with sound:
-        while True:
-            try:
-                block = _read(sound)
-            except (soundfile.SoundFileError, ValueError, OverflowError):
-                return
-            if not len(block):
-                return
-            yield block
+    while True:
+        try:
+            block = _read(sound)
+        except (soundfile.SoundFileError, ValueError, OverflowError):
+            return
+        if not len(block):
+            return
+        yield block

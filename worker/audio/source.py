@@ -1,6 +1,6 @@
 """What every decoder gives: facts and a stream of blocks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ class Decoded:
     promised: int | None
     """Samples per channel by the header, which may be wrong; `None` where it does not say."""
     blocks: Iterator[Block]
+    close: Callable[[], None]
+    """Gives back what the library holds, also where no block was ever asked for: an index can be large."""
 
 
 def rebatch(blocks: Iterator[Block], frames: int) -> Iterator[Block]:

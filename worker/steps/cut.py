@@ -30,7 +30,7 @@ def cut_mel(task: Task, manifest: Manifest) -> Plan:
     """
     settings, options = task.ctx.settings, manifest.options
     header = read_header(task.ctx.store, manifest.input.key)
-    channels, frames = _shape(header)
+    channels, frames = mel_shape(header)
     if frames > settings.max_duration_seconds * SAMPLE_RATE / HOP + 1:
         raise AudioTooLong(f"the mel is longer than the {settings.max_duration_seconds:g} s that this service takes")
     samples = _samples(frames, options.samples)
@@ -60,7 +60,8 @@ def cut_mel(task: Task, manifest: Manifest) -> Plan:
     return plan
 
 
-def _shape(header: ArrayHeader) -> tuple[int, int]:
+def mel_shape(header: ArrayHeader) -> tuple[int, int]:
+    """Give channels and frames of a mel's array. Raises `MelError` where it is none."""
     shape = header.shape if len(header.shape) == 3 else (1, *header.shape)
     if len(shape) != 3 or shape[2] != N_MELS or not 1 <= shape[0] <= _MAX_CHANNELS or shape[1] < 1:
         raise MelError(

@@ -1,14 +1,9 @@
 """Restore one window: samples in, clean mel out."""
 
-from collections.abc import Sequence
-
-import numpy as np
-
 from shared.keys import chunk_key, noise_key, pcm_key
 from shared.records import SPLIT, Message
 from worker.arrays import Floats, get_array, put_array
 from worker.chunks import Window, sample_range
-from worker.engine import RestoreItem
 from worker.lost import left_by
 from worker.mels import readers_of
 from worker.models.constants import N_BINS
@@ -16,6 +11,7 @@ from worker.models.errors import ModelError
 from worker.models.interface import RestoreCondition
 from worker.pcm import read_padded
 from worker.plan import Plan, wants_noise
+from worker.smaller import restore_window
 from worker.task import Task
 
 #: Keeps the seeds of windows and channels of one job apart.
@@ -40,8 +36,8 @@ def restore(task: Task) -> list[Message] | None:
             padded = read_padded(task.ctx.store, pcm_key(task.job_id, plan.attempt), plan, *span)
             profile = _noise_profile(task, plan)
         conditions = _conditions(plan, window, profile)
-        mels = engine.restore([RestoreItem(*pair) for pair in zip(padded, conditions, strict=True)])
-    _hand_over(task, plan, window, _kept(mels, window))
+        mel = restore_window(engine, padded, conditions, window, context=plan.context)
+    _hand_over(task, plan, window, mel)
     return task.ctx.records.complete(task.job_id, task.claim, model=engine.model_label("restore"))
 
 
@@ -85,8 +81,3 @@ def _conditions(plan: Plan, window: Window, profile: Floats | None) -> list[Rest
 def item_seed(seed: int, window: int, channel: int) -> int:
     """Seed of one item of mode 2: the asked one for the first window and channel, others derived from it."""
     return (seed + _SEED_STEP * (window * 8 + channel)) % 2**63
-
-
-def _kept(mels: Sequence[Floats], window: Window) -> Floats:
-    frames = slice(window.mel_start - window.seen_start, window.mel_stop - window.seen_start)
-    return np.stack([mel[frames] for mel in mels])

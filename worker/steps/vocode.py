@@ -8,10 +8,10 @@ from shared.keys import chunk_key
 from shared.records import Message, Piece
 from worker.arrays import put_array
 from worker.chunks import Window, output_span, vocoder_view
-from worker.engine import VocodeItem
 from worker.lost import WorkLost
 from worker.mels import read_mel, windows_of
 from worker.models.interface import MelSpan
+from worker.smaller import vocode_window
 from worker.task import Task
 
 
@@ -31,7 +31,7 @@ def vocode(task: Task) -> list[Message] | None:
     )
     with task.ctx.coming():
         mel = read_mel(task.ctx.store, task.job_id, plan, attempts, first, last, near=task.ctx.mels)
-        audio = engine.vocode([VocodeItem(channel, span) for channel in mel])
+        audio = vocode_window(engine, mel, span, halo=plan.halo)
     key = chunk_key(task.job_id, "vocode", window.index, task.claim.attempt)
     put_array(task.ctx.store, task.own(key), audio[0][:, None] if len(audio) == 1 else np.stack(audio, axis=1))
     handed = task.ctx.records.complete(task.job_id, task.claim, model=engine.model_label("vocode"))

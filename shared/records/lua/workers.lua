@@ -78,7 +78,9 @@ end
 --   {'attempt', n, priority, alone, plan or '', and for a vocode i, attempt, i, attempt, … of its restores},
 --   {'leased'} if another worker is at it, {'done'} if it needs no work, {'canceling'}, or {'gone'}
 function commands.claim(piece, owner, ttl, most, lane, position)
-  if tonumber(position) > tonumber(redis.call('HGET', p .. 'seen', lane) or 0) then
+  -- A number that was not given out yet is of a time before these records.
+  if tonumber(position) > tonumber(redis.call('HGET', p .. 'seen', lane) or 0)
+    and tonumber(position) <= tonumber(redis.call('HGET', p .. 'seq', lane) or 0) then
     redis.call('HSET', p .. 'seen', lane, position)
   end
   local state = get('state')

@@ -1,13 +1,22 @@
 import io
+import random
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.fuzz.crafted import vorbis, vorbis_setup
+from bench.fuzz.decoders import fuzz_decoders
+from bench.fuzz.mutate import mend_ogg, mutated
+from bench.fuzz.subject import Subject
+from bench.fuzz.tally import Tally
 from tests.worker.audio.made import by_ffmpeg, by_libsndfile, noise
 from worker.audio.decode import open_audio
 from worker.audio.errors import AudioError
+from worker.audio.oggheaders import is_plain
 
 SOUND = noise(6_000)
 RECORDINGS = [
@@ -88,3 +97,46 @@ def test_cut_and_spliced_files_never_break_the_decoder(data: bytes, end: float, 
 def test_the_recordings_of_these_tests_are_sound(data: bytes) -> None:
     with open_audio(io.BytesIO(data)) as source:
         assert sum(len(block) for block in source.blocks()) >= 6_000
+
+
+def test_damaged_files_of_every_container_never_break_the_decoders(tmp_path: Path) -> None:
+    tally = fuzz_decoders(200, 20, tmp_path, most=1_500, corpus=())
+    assert tally.findings == []
+    assert tally.inputs == 1_500
+    assert {"decoded", "audio_unreadable", "mel_unreadable"} <= tally.endings.keys()
+
+
+def test_a_decoder_that_dies_is_a_finding_and_is_replaced(tmp_path: Path) -> None:
+    with Subject([sys.executable, "-c", "import os, sys; sys.stdin.buffer.read(5); os.abort()"]) as subject:
+        assert "the process ended with -6" in subject.give(b"data").fault
+        assert "the process ended with -6" in subject.give(b"data").fault
+        assert subject.started == 2
+
+
+def test_a_decoder_that_does_not_answer_is_a_finding() -> None:
+    with Subject([sys.executable, "-c", "import time; time.sleep(600)"], patience=0.1) as subject:
+        assert subject.give(b"data").fault.startswith("no answer within")
+
+
+def test_what_grows_with_every_input_is_a_leak(tmp_path: Path) -> None:
+    steady, growing, opening = Tally("a", tmp_path), Tally("b", tmp_path), Tally("c", tmp_path)
+    for number in range(1_000):
+        steady.level(200_000 if number > 100 else 90_000, 5)
+        growing.level(90_000 + 150 * number, 5)
+        opening.level(90_000, 5 + number // 50)
+    for tally in (steady, growing, opening):
+        tally.close()
+    assert steady.findings == []
+    assert growing.findings == ["leak: 87 MiB and 0 open files more at the end"]
+    assert opening.findings == ["leak: 0 MiB and 12 open files more at the end"]
+
+
+def test_the_same_seed_damages_in_the_same_way_and_ogg_keeps_right_checksums() -> None:
+    seeds = [vorbis(vorbis_setup(2, 8)), *RECORDINGS]
+    one, other = ([mutated(random.Random(number), seeds) for number in range(200)] for _ in range(2))
+    assert one == other
+    page = bytearray(seeds[0])
+    page[40] ^= 1
+    assert not is_plain(io.BytesIO(page))
+    mend_ogg(page)
+    assert is_plain(io.BytesIO(page))
