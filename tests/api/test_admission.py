@@ -18,6 +18,12 @@ def small(clean_redis, tmp_path) -> Api:
     return make_api(settings, open_storage(settings.storage_url))
 
 
+@pytest.fixture
+def asks_each_time(monkeypatch):
+    """What was found before does not hold."""
+    monkeypatch.setattr("api.admission._HOLDS_SECONDS", 0.0)
+
+
 class Unread(io.RawIOBase):
     """A body of which nothing is to be read."""
 
@@ -69,6 +75,7 @@ def test_where_no_job_of_any_priority_would_be_taken_the_upload_is_not_read(smal
     refused(post_json(small, priority="bulk"), 429, "too_many_jobs", "bulk jobs")
 
 
+@pytest.mark.usefixtures("asks_each_time")
 @pytest.mark.parametrize("of", ["records", "messages"])
 def test_no_job_comes_in_while_redis_is_nearly_out_of_memory(clean_redis, tmp_path, of):
     with redis_server(tmp_path / "redis") as server:
@@ -84,6 +91,7 @@ def test_no_job_comes_in_while_redis_is_nearly_out_of_memory(clean_redis, tmp_pa
         assert post(api).status_code == 202
 
 
+@pytest.mark.usefixtures("asks_each_time")
 def test_no_job_comes_in_while_storage_cannot_be_used(api: Api):
     class Away:
         away = True
@@ -115,19 +123,26 @@ class Counted:
             raise self.error
 
 
-def test_a_good_answer_holds_for_a_moment_and_a_bad_one_does_not(api: Api, monkeypatch):
+def test_what_was_found_holds_for_a_moment_good_or_bad(api: Api, monkeypatch):
     moment = [1000.0]
     monkeypatch.setattr("api.admission.time.monotonic", lambda: moment[0])
     store = Counted()
     admission = Admission(api.settings, api.records, store, [])
-    for _ in range(5):
-        admission.check("bulk")
-    assert store.asked == 1
-    moment[0] += 1.1
-    store.error = StorageUnavailable("away")
-    for number in range(2, 5):
-        with pytest.raises(StorageUnavailable):
-            admission.check("bulk")
+
+    def check():
+        """What is found by three who ask at once."""
+        found = []
+        for _ in range(3):
+            try:
+                found.append(admission.check("bulk"))
+            except StorageUnavailable as error:
+                found.append(error.message)
+        return found
+
+    for number, error in enumerate([None, StorageUnavailable("away"), None], start=1):
+        store.error = error
+        assert check() == [error and error.message] * 3
         assert store.asked == number
-    store.error = None
-    admission.check("bulk")
+        store.error = StorageUnavailable("not to be seen yet")
+        assert check() == [error and error.message] * 3
+        moment[0] += 1.1
