@@ -47,6 +47,17 @@ def test_a_job_at_which_a_worker_may_still_write_is_tidied_twice(records, retent
     assert retention.untidy(now=later + 1000) == [job_id]
 
 
+def test_the_second_tidying_is_the_last_and_not_before_its_time(records, retention, client, later):
+    job_id = create(records)
+    records.cancel(job_id)
+    assert not retention.tidied(job_id, settle=1000)
+    assert not retention.tidied(job_id, settle=1000), "another worker let go of it meanwhile"
+    assert retention.untidy(now=later + 1000) == [job_id]
+    client.zadd("t:tidy", {job_id: 0})
+    assert retention.tidied(job_id, settle=1000)
+    assert retention.untidy(now=later + 2000) == []
+
+
 def test_objects_of_a_job_are_known_until_they_are_swept(records, retention, done, later):
     ended = records.get(done).completed_at
     assert retention.stored_until(ended - 1) == []

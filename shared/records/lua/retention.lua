@@ -2,11 +2,14 @@
 
 -- tidied(settle) -> 1 if the job's objects are tidy for good; 0 if they are to be looked at once more after so long
 function commands.tidied(settle)
+  local moment = now()
   if get('rough') == '1' then
     redis.call('HDEL', job, 'rough')
-    redis.call('ZADD', p .. 'tidy', 'XX', stamp(now() + tonumber(settle)), id)
+    redis.call('ZADD', p .. 'tidy', 'XX', stamp(moment + tonumber(settle)), id)
     return 0
   end
+  -- Each worker that lets go of the job tidies it too, before the time for the last look has come.
+  if tonumber(redis.call('ZSCORE', p .. 'tidy', id) or 0) > moment then return 0 end
   redis.call('ZREM', p .. 'tidy', id)
   return 1
 end
