@@ -59,7 +59,7 @@ def test_a_redis_without_an_append_only_file_is_warned_of(clean_redis, server):
 
 
 def test_a_redis_that_is_away_is_one_clear_error_without_its_url(monkeypatch):
-    monkeypatch.setattr("shared.redis_check.connect", lambda url: connect(url, retries=0))
+    monkeypatch.setattr("shared.redis_check.connect", lambda url, **_: connect(url, retries=0))
     with pytest.raises(QueueUnavailable, match="VFQ_REDIS_URL") as caught:
         check(redis_url=f"redis://:secret@127.0.0.1:{free_port()}/0")
     assert "secret" not in str(caught.value)

@@ -1,0 +1,94 @@
+"""What has outlived its time goes, and what deaths left behind; nothing that is in use."""
+
+import uuid
+
+import pytest
+
+from shared.jobs import Status
+from shared.keys import manifest_key, source_key
+from tests.worker.test_steps import noise, wav
+from worker.sweeper import Sweeper
+
+
+@pytest.fixture
+def worker(bench):
+    return bench(keep_results_days=7, keep_records_days=30)
+
+
+@pytest.fixture
+def done(worker):
+    job = worker.submit(wav(noise(50_000)))
+    worker.run()
+    assert worker.records.get(job).status is Status.SUCCEEDED
+    return job
+
+
+def orphans(worker, *, seconds=0.0):
+    """Sweep as if so many seconds had passed."""
+    Sweeper(worker.ctx, worker.repairs).sweep_orphans(worker.records.now() + seconds)
+
+
+def age(worker, index, job, *, days):
+    worker.client.zadd(f"w:{index}", {job: worker.records.now() - days * 86_400})
+
+
+def test_results_go_after_their_time_and_records_after_theirs(worker, done):
+    age(worker, "stored", done, days=6.9)
+    worker.sweep()
+    assert worker.objects(done)
+    age(worker, "stored", done, days=7.1)
+    worker.sweep()
+    assert worker.objects(done) == []
+    assert worker.records.get(done).status is Status.SUCCEEDED
+    age(worker, "ended", done, days=30.1)
+    worker.sweep()
+    assert worker.records.get(done) is None
+
+
+def test_an_upload_without_a_job_is_deleted_when_it_is_old(worker):
+    job = uuid.uuid4().hex
+    worker.store.put(source_key(job), b"half a story")
+    orphans(worker, seconds=3000)
+    assert worker.objects(job) == ["source"]
+    orphans(worker, seconds=4000)
+    assert worker.objects(job) == []
+
+
+def test_a_manifest_without_a_record_becomes_a_job_again(worker):
+    job = worker.submit(wav(noise(50_000)))
+    manifest = worker.records.manifest(job)
+    worker.store.put(manifest_key(job), manifest.model_dump_json().encode())
+    worker.client.flushall()
+    worker.waiting.clear()
+    orphans(worker, seconds=4000)
+    worker.run()
+    assert worker.records.get(job).status is Status.SUCCEEDED
+    assert worker.result(job)
+
+
+def test_what_was_removed_stays_so(worker, done):
+    manifest = worker.records.manifest(done)
+    assert worker.records.remove(done)
+    worker.store.put(manifest_key(done), manifest.model_dump_json().encode())
+    orphans(worker, seconds=4000)
+    assert worker.objects(done) == []
+    assert worker.records.get(done) is None
+
+
+def test_what_is_in_use_is_left_alone_however_old(worker):
+    job = worker.submit(wav(noise(300_000)))
+    for _ in range(4):
+        worker.step()
+    before = worker.objects(job)
+    assert any(name.startswith("work/") for name in before)
+    orphans(worker, seconds=1_000_000)
+    assert worker.objects(job) == before
+    worker.run()
+    assert worker.result(job)
+
+
+def test_working_objects_that_came_after_the_end_go(worker, done):
+    worker.store.put(f"jobs/{done}/work/restore/0.9", b"late")
+    orphans(worker, seconds=4000)
+    assert not any("work" in name for name in worker.objects(done))
+    assert worker.result(done)
