@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import groupby
+from itertools import groupby, islice
 
 import structlog
 
@@ -80,7 +80,7 @@ class Sweeper:
     def sweep_orphans(self, now: float) -> None:
         """Look through all of storage for objects that nobody looks after."""
         folders = self._folders()
-        while batch := [folder for folder, _ in zip(folders, range(_BATCH), strict=False)]:
+        while batch := list(islice(folders, _BATCH)):
             known = self._ctx.records.known(folder.job_id for folder in batch)
             for folder in batch:
                 if self._stop.is_set():
