@@ -1,9 +1,17 @@
 """Messages that are lost are told from those that wait."""
 
-import pytest
+import threading
+import time
 
+import pytest
+import redis
+
+from shared.errors import QueueUnavailable
+from shared.queues import Dispatcher, celery_app
+from shared.records import Lane, Message, Piece, connect
+from shared.settings import Settings
 from tests.worker.test_steps import noise, wav
-from worker.reconciler import Reconciler
+from worker.reconciler import Broker, Reconciler
 
 
 class Queues:
@@ -82,3 +90,84 @@ def test_a_lease_that_ran_out_is_taken_back(worker, reconciler, clock):
     assert looks(reconciler, clock, seconds=10) == []
     worker.client.zadd("w:leases", {f"{job} split": 0})
     assert [str(one.piece) for one in looks(reconciler, clock, seconds=10)] == ["split"]
+
+
+def test_what_was_put_off_is_sent_when_it_is_due(worker, reconciler, clock):
+    job = worker.submit(wav(noise(10_000)))
+    message = worker.waiting.popleft()
+    worker.records.put_off(job, worker.records.claim(job, message.piece, message=message))
+    worker.client.zadd("w:later", {f"{job} split": worker.records.now() + 1000})
+    assert looks(reconciler, clock, seconds=10) == []
+    worker.client.zadd("w:later", {f"{job} split": 0})
+    assert [(one.job_id, str(one.lane)) for one in looks(reconciler, clock)] == [(job, "interactive:split:again")]
+    worker.run()
+    assert str(worker.records.get(job).status) == "succeeded"
+
+
+def test_jobs_whose_deadline_has_passed_end(worker, reconciler, clock):
+    job = worker.submit(wav(noise(10_000)))
+    worker.client.zadd("w:deadlines", {job: 1})
+    assert looks(reconciler, clock) == []
+    assert str(worker.records.get(job).status) == "expired"
+
+
+def test_what_could_not_be_sent_again_is_sent_by_a_later_look(worker, reconciler, clock, monkeypatch):
+    job = worker.submit(wav(noise(10_000)))
+    message = worker.waiting.popleft()
+    worker.records.claim(job, message.piece, owner="dead", message=message)
+    worker.client.zadd("w:leases", {f"{job} split": 0})
+
+    def away(messages):
+        if messages:
+            raise QueueUnavailable("away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(worker, "send", away)
+        with pytest.raises(QueueUnavailable):
+            reconciler.look()
+    assert not worker.waiting
+    looks(reconciler, clock)
+    assert [one.job_id for one in worker.waiting] == [job]
+
+
+def test_a_broker_tells_which_queues_are_empty(clean_redis):
+    app = celery_app(Settings(redis_url=clean_redis, key_prefix="w:"))
+    full, empty = Lane("vocode", "bulk", again=True), Lane("vocode", "bulk")
+    Dispatcher(app).send([Message("a" * 32, Piece("vocode", 1), full, 1)])
+    broker = Broker(connect(clean_redis), prefix="w:")
+    assert broker.empty([full, empty]) == {full: False, empty: True}
+
+
+def test_reconcilers_of_two_processes_take_turns_when_one_ends(worker):
+    leading, waiting = (Reconciler(worker.repairs, worker, Queues(worker)) for _ in range(2))
+    leading.start()
+    while worker.client.get("w:lead:reconciler") is None:
+        time.sleep(0.01)
+    token = worker.client.get("w:lead:reconciler")
+    waiting.start()
+    time.sleep(0.1)
+    assert worker.client.get("w:lead:reconciler") == token
+    leading.stop()
+    while worker.client.get("w:lead:reconciler") in (token, None):
+        time.sleep(0.01)
+    waiting.stop()
+    assert worker.client.get("w:lead:reconciler") is None
+
+
+def test_a_reconciler_lives_through_what_it_meets(worker, monkeypatch):
+    """Nothing else in the process would notice its end."""
+    monkeypatch.setattr("worker.reconciler._LOOK_SECONDS", 0.001)
+    errors = iter([QueueUnavailable("away"), redis.ConnectionError("away"), ValueError("a bug")])
+    went_on = threading.Event()
+
+    def expired():
+        for error in errors:
+            raise error
+        went_on.set()
+        return []
+
+    monkeypatch.setattr(worker.repairs, "expired", expired)
+    reconciler = Reconciler(worker.repairs, worker, Queues(worker))
+    reconciler.start()
+    assert went_on.wait(30)
+    reconciler.stop()
