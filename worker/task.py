@@ -112,9 +112,11 @@ def perform(ctx: Context, step: Step, message: Message, *, owner: str = "", keep
         log.debug("nothing to do", job_id=message.job_id, piece=str(message.piece), why=str(claim))
         return None
     with ctx.leases.hold(message.job_id, claim) as lease, ctx.company.join(alone=claim.alone):
+        task = Task(ctx, lease)
         if claim.alone and not ctx.records.begin(message.job_id, claim):
+            _let_go(task)
             return None
-        return _attempt(Task(ctx, lease), step, keep)
+        return _attempt(task, step, keep)
 
 
 def _attempt(task: Task, step: Step, keep: Kind | None) -> Piece | None:

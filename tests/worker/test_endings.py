@@ -144,6 +144,23 @@ def test_a_job_cancelled_after_its_result_was_written_keeps_none(bench, monkeypa
     assert worker.objects(job) == ["end.json", "source"]
 
 
+def test_a_suspect_whose_job_was_cancelled_while_it_waited_to_be_alone_holds_it_up_no_longer(bench, monkeypatch):
+    worker = bench()
+    job = worker.submit(wav(noise(100_000)))
+    message = worker.waiting.popleft()
+    worker.send(worker.records.use_up(job, worker.records.claim(job, message.piece), "it broke"))
+    begin = worker.records.begin
+
+    def cancelled(*args):
+        worker.records.cancel(job)
+        return begin(*args)
+
+    monkeypatch.setattr(worker.records, "begin", cancelled)
+    worker.step()
+    assert worker.records.get(job).status is Status.CANCELED
+    assert worker.objects(job) == ["end.json", "source"]
+
+
 @pytest.mark.parametrize("kind", ["split", "restore", "vocode", "stitch"])
 def test_a_job_deleted_under_a_running_piece_leaves_nothing(bench, monkeypatch, kind):
     """Another worker ends the cancelled job, and its sender deletes it, while this one is about to write."""
