@@ -24,7 +24,7 @@ up: $(STAMPS)/standalone ## the one-machine stack on http://127.0.0.1:8000, unti
 	@$(PY) -m cli.main up $(ARGS)
 
 test: $(STAMPS)/reference $(STAMPS)/swift ## all tests (ARGS="tests/cli")
-	@$(PY) -m pytest -q $(ARGS)
+	@bash tools/tests.sh $(ARGS)
 
 lint: $(STAMPS)/dev ## format, lint and types
 	@$(PY) -m ruff format --check .

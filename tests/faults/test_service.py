@@ -12,7 +12,7 @@ import pytest
 from tests.faults.test_workers import ends_once
 
 #: How long an outage lasts: docs/reliability.md has the figures for 30 s.
-OUTAGE_SECONDS = float(os.environ.get("FAULT_SECONDS", "8"))
+OUTAGE_SECONDS = float(os.environ.get("FAULT_SECONDS", "5"))
 
 
 def jobs_in_storage(service):
@@ -59,7 +59,7 @@ def test_a_redis_killed_and_restarted_with_its_file(service, recording, expected
 def test_a_redis_that_cannot_be_reached_for_a_while(service, recording, expected, how):
     """Leases lapse meanwhile, but whoever works on keeps what it has: nobody takes it for dead."""
     before = service.raw.hgetall("vfq:stats")
-    with service.otherwise(*service.names("models"), FAULT_PACE="0.5"):
+    with service.paced(0.5):
         jobs = [service.submit(recording) for _ in range(3)]
         service.until(lambda: service.raw.zcard("vfq:leases") >= 2)
         getattr(service.redis_proxy, how)()
@@ -72,7 +72,7 @@ def test_a_redis_that_cannot_be_reached_for_a_while(service, recording, expected
 
 
 def test_a_full_redis_takes_no_jobs_and_loses_none(service, recording, expected):
-    with service.otherwise(*service.names("models"), FAULT_PACE="0.3"):
+    with service.paced(0.3):
         jobs = [service.submit(recording) for _ in range(3)]
         service.until(lambda: service.raw.zcard("vfq:leases") >= 2)
         service.raw.config_set("maxmemory", service.raw.info("memory")["used_memory"] - 1000)
@@ -139,7 +139,7 @@ def test_a_job_cancelled_while_a_step_of_it_stands_still(service, recording, kin
 
 
 def test_a_job_cancelled_while_it_is_computed_stops_within_a_chunk(service, recording):
-    with service.otherwise(*service.names("models"), FAULT_PACE="1"):
+    with service.paced(1):
         before = service.executions()
         job = service.submit(recording)
         service.until(lambda: service.executions() - before >= 2)
@@ -150,7 +150,7 @@ def test_a_job_cancelled_while_it_is_computed_stops_within_a_chunk(service, reco
 
 
 def test_a_running_job_is_deleted_in_two_steps(service, recording):
-    with service.otherwise(*service.names("models"), FAULT_PACE="1"):
+    with service.paced(1):
         job = service.submit(recording)
         service.until(lambda: service.job(job)["status"] == "processing")
         assert service.client.delete(f"/v1/jobs/{job}").status_code == 202
@@ -166,7 +166,7 @@ def test_a_deadline_ends_a_job_that_waits_and_one_that_runs(service, recording):
         waiting = service.submit(recording, deadline_seconds="1")
         assert service.wait(waiting)[0]["status"] == "expired"
     service.wait_ready()
-    with service.otherwise(*service.names("models"), FAULT_PACE="2"):
+    with service.paced(2):
         running = service.submit(recording, deadline_seconds="3")
         assert service.wait(running)[0]["status"] == "expired"
         assert service.events(running) == ["queued", "processing", "expired"]
@@ -176,7 +176,7 @@ def test_a_deadline_ends_a_job_that_waits_and_one_that_runs(service, recording):
 
 
 def test_a_redis_that_is_lost_whole_is_rebuilt_from_storage(service, recording, expected):
-    with service.otherwise(*service.names("models"), FAULT_PACE="0.5"):
+    with service.paced(0.5):
         finished = service.submit(recording)
         failed = service.submit(b"no audio at all")
         service.wait(finished, failed)

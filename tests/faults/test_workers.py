@@ -125,7 +125,7 @@ def test_sigterm_under_load_is_not_noticed(service, recording, expected):
 def test_what_is_not_done_in_time_is_handed_back(service, recording, expected):
     """Its worker ends all the same, and nobody waits for a lease to lapse."""
     names = service.names("models")
-    with service.otherwise(*names, FAULT_PACE="4", VFQ_DRAIN_SECONDS="0.5", VFQ_LEASE_SECONDS="600"):
+    with service.otherwise(*names, VFQ_DRAIN_SECONDS="0.5", VFQ_LEASE_SECONDS="600"), service.paced(4):
         job = service.submit(recording)
         service.until(lambda: service.raw.zcard("vfq:leases") >= 2)
         old = [service.processes[name] for name in names]

@@ -173,6 +173,15 @@ class Cluster:
         draft.write_text(action)
         draft.rename(self.points / point)
 
+    @contextmanager
+    def paced(self, seconds: float) -> Iterator[None]:
+        """Let every call of a network take so long while inside."""
+        self.arm("pace", str(seconds))
+        try:
+            yield
+        finally:
+            (self.points / "pace").unlink()
+
     def sprung(self, point: str) -> bool:
         """Whether a point that was armed has been reached."""
         return not (self.points / point).exists()

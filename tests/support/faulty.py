@@ -26,8 +26,6 @@ from shared.records import JobRecords
 from shared.settings import Settings, load_settings
 
 POINTS = Path(os.environ["FAULT_POINTS"])
-#: Seconds that each call of a network takes.
-PACE = float(os.environ.get("FAULT_PACE", "0.05"))
 CLOCK = float(os.environ.get("FAULT_CLOCK", "0"))
 MEMORY = int(os.environ.get("FAULT_MEMORY", "0"))
 
@@ -118,7 +116,7 @@ def _engine(settings: Settings, stages: Collection[str]) -> Any:
 
     def paced(cls: type, name: str) -> Any:
         def call(self: Any, data: Any, more: Any) -> Any:
-            time.sleep(PACE)
+            time.sleep(_pace())
             with (POINTS / "executions").open("a") as executions:
                 executions.write(name[0])
             if MEMORY:
@@ -132,6 +130,12 @@ def _engine(settings: Settings, stages: Collection[str]) -> Any:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     return engine
+
+
+def _pace() -> float:
+    """Seconds that a call of a network takes: what the file `pace` says."""
+    path = POINTS / "pace"
+    return float(path.read_text()) if path.exists() else 0.05
 
 
 def _shift_clock() -> None:
