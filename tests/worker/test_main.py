@@ -32,6 +32,15 @@ def test_a_worker_ends_also_while_redis_is_away():
         beat.begin()
 
 
+@pytest.mark.parametrize(("seconds", "statuses"), [(99, []), (101, [70])])
+def test_a_worker_that_cannot_let_go_of_a_piece_ends(clean_redis, monkeypatch, seconds, statuses):
+    ended, leases = [], Leases(None, every=1.0)
+    monkeypatch.setattr("worker.main.os._exit", ended.append)
+    monkeypatch.setattr(leases, "longest", lambda: seconds)
+    _Beat(Settings(redis_url=clean_redis, piece_deadline_seconds=100), ["audio"], None, leases)._watch()
+    assert ended == statuses
+
+
 def test_a_worker_for_audio_alone_never_loads_torch():
     """It would cost some 250 MB and two seconds at each start."""
     code = (

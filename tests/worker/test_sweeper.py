@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 
+from shared.errors import StorageUnavailable
 from shared.jobs import Status
 from shared.keys import manifest_key, source_key
 from tests.worker.test_steps import noise, wav
@@ -100,3 +101,77 @@ def test_no_folder_is_left_out_where_storage_holds_more_than_one_batch(worker, m
         worker.store.put(source_key(uuid.uuid4().hex), b"half a story")
     orphans(worker, seconds=4000)
     assert list(worker.store.list()) == []
+
+
+def look(worker):
+    Sweeper(worker.ctx, worker.repairs).look()
+
+
+def test_what_is_kept_for_ever_stays(bench):
+    worker = bench(keep_results_days=0, keep_records_days=0)
+    job = worker.submit(wav(noise(50_000)))
+    worker.run()
+    for index in ("stored", "ended"):
+        age(worker, index, job, days=10_000)
+    worker.sweep()
+    assert worker.result(job)
+
+
+def test_what_a_late_worker_wrote_to_a_job_that_is_over_goes_when_none_can_write_any_more(worker):
+    job = worker.submit(wav(noise(50_000)))
+    worker.records.cancel(job)
+    look(worker)
+    assert worker.objects(job) == ["end.json", "source"]
+    worker.store.put(f"jobs/{job}/work/pcm.1", b"late")
+    worker.store.put(f"jobs/{job}/result.1", b"late")
+    look(worker)
+    assert len(worker.objects(job)) == 4, "not yet"
+    worker.sweep()
+    assert worker.objects(job) == ["end.json", "source"]
+
+
+def test_what_a_late_worker_wrote_to_a_removed_job_goes_when_none_can_write_any_more(worker, done):
+    worker.store.delete_prefix(f"jobs/{done}")
+    worker.records.remove(done)
+    worker.store.put(f"jobs/{done}/work/pcm.1", b"late")
+    look(worker)
+    assert worker.objects(done) == ["work/pcm.1"]
+    worker.sweep()
+    assert worker.objects(done) == []
+    assert not worker.retention.is_gone(done)
+
+
+def test_all_of_storage_is_looked_through_once_in_a_while(worker, monkeypatch):
+    listed = []
+    monkeypatch.setattr(worker.store, "list", lambda *_, **__: listed.append(1) or [])
+    for _ in range(5):
+        look(worker)
+    assert listed == [1]
+    worker.client.delete("w:turn:orphans")
+    look(worker)
+    assert listed == [1, 1]
+
+
+def test_storage_that_is_away_leaves_all_for_the_next_look(worker, done, monkeypatch):
+    age(worker, "stored", done, days=8)
+    age(worker, "ended", done, days=31)
+
+    def away(prefix):
+        raise StorageUnavailable("away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(worker.store, "delete_prefix", away)
+        with pytest.raises(StorageUnavailable):
+            look(worker)
+    assert worker.records.get(done) is not None, "its objects are not forgotten"
+    look(worker)
+    assert worker.objects(done) == []
+    assert worker.records.get(done) is None
+
+
+def test_a_sweeper_that_is_to_end_deletes_no_more(worker):
+    sweeper = Sweeper(worker.ctx, worker.repairs)
+    worker.store.put(source_key(uuid.uuid4().hex), b"half a story")
+    sweeper.stop()
+    sweeper.sweep_orphans(worker.records.now() + 4000)
+    assert len(list(worker.store.list())) == 1
