@@ -42,13 +42,13 @@ def test_a_canceled_job_ends_and_its_working_objects_go(service):
     assert job["status"] == "canceled"
     folder = service.folder / "objects" / "jobs" / job["id"]
     service.restore(encoded(tone(1_000)))
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "source"]
+    assert sorted(path.name for path in folder.iterdir()) == ["end.json", "manifest.json", "source"]
 
 
 def test_a_finished_job_leaves_source_manifest_and_result_and_delete_removes_them(service):
     job, _ = service.restore(encoded(tone(5_000)))
     folder = service.folder / "objects" / "jobs" / job["id"]
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "result.1", "source"]
+    assert sorted(path.name for path in folder.iterdir()) == ["end.json", "manifest.json", "result.1", "source"]
     assert service.client.delete(job["urls"]["self"]).status_code == 204
     assert not folder.exists()
     assert service.client.get(job["urls"]["self"]).status_code == 404
