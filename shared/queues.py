@@ -120,7 +120,8 @@ class Dispatcher:
                         "interval_max": 2,
                     },
                 )
-            except (OperationalError, RedisError) as error:
+            # AttributeError: kombu's own, of a channel whose connection breaks while it is used.
+            except (OperationalError, RedisError, AttributeError) as error:
                 raise QueueUnavailable(
                     "the broker takes no messages right now; look at VFQ_BROKER_URL (or VFQ_REDIS_URL) "
                     f"({type(error).__name__})"

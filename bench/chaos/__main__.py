@@ -11,7 +11,6 @@ lost or run twice: then the other run has proved something.
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -22,8 +21,6 @@ from bench.chaos.soak import Asked, soak
 def main(arguments: list[str] | None = None) -> int:
     """Run the bench; gives the exit status."""
     asked = Asked(**vars(_parser().parse_args(arguments)))
-    # What the processes inherit: one core is enough for each, and they are many.
-    os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
     found = soak(asked)
     print(table(found))
     if asked.plain:

@@ -76,14 +76,15 @@ class Havoc:
             self._errors.append(error)
 
     def _kill_worker(self, _: Event) -> None:
-        """Kill any that is not just starting."""
+        """Kill any that is not just starting; rather one of those that have most to do."""
         held: list[Held] = []
 
         def look(pid: int) -> None:
             held.extend(self._watch.held_by(pid))
 
-        names = self._crew.workers()
-        while not any(self._crew.kill(name, look) for name in self._dice.sample(names, len(names))):
+        stages = self._crew.workers()
+        names = sorted(stages, key=lambda name: self._dice.random() ** (1 / len(stages[name])), reverse=True)
+        while not any(self._crew.kill(name, look) for name in names):
             time.sleep(_TRY_SECONDS)
         self._watch.died(held)
 

@@ -92,9 +92,9 @@ class Crew:
             self._again_at[name] = 0.0
             return True
 
-    def workers(self) -> list[str]:
-        """Give the names of those that serve stages."""
-        return [name for name, role in self._roles.items() if role.stages]
+    def workers(self) -> dict[str, tuple[str, ...]]:
+        """Give the names of those that serve stages, and which."""
+        return {name: role.stages for name, role in self._roles.items() if role.stages}
 
     def _start(self, name: str) -> None:
         # A daemon: it does not outlive us.

@@ -1,5 +1,6 @@
 """One run: the service undisturbed, then under faults, then at rest."""
 
+import os
 import sys
 import tempfile
 import time
@@ -36,7 +37,7 @@ SETTINGS = GEOMETRY | {"orphan_seconds": 20, "visibility_timeout": 15}
 #: Shares of requests and messages between outages.
 ERRORS, CUTS, RESETS, REDIS_RESETS, DROPS, DOUBLES = 0.03, 0.03, 0.01, 0.0005, 0.1, 0.1
 LATENCY = 0.01
-CALL_SECONDS = (0.1, 0.3)
+CALL_SECONDS = (0.2, 0.5)
 #: Of the time with faults, in which jobs are sent.
 SENDING = 0.85
 PATIENCE_SECONDS = 120.0
@@ -182,6 +183,8 @@ class Soak:
 
 def soak(asked: Asked) -> Found:
     """Do a run; gives what it has shown."""
+    # What the processes inherit: one core is enough for each, and they are many.
+    os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
     with _folder(asked) as folder, ExitStack() as stack:
         run = Soak(asked, folder, stack)
         run.wait_ready()

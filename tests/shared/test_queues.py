@@ -2,6 +2,7 @@ from collections import Counter
 
 import pytest
 import redis
+from kombu.transport.redis import Channel
 
 from shared.errors import QueueUnavailable
 from shared.queues import PRIORITIES, STAGES, Dispatcher, celery_app, lanes_of, queue_name, queues_of
@@ -92,3 +93,15 @@ def test_a_broker_that_is_away_is_one_clear_error_without_its_url():
     with pytest.raises(QueueUnavailable, match="VFQ_BROKER_URL") as caught:
         dispatcher.send([message("split", "bulk")])
     assert "secret" not in str(caught.value)
+
+
+def test_a_connection_that_breaks_while_a_message_is_sent_is_told_as_any_other_outage(clean_redis, monkeypatch):
+    put = Channel._put
+
+    def break_and_put(channel, *args, **options):
+        channel.close()  # as another thread's reset does; kombu then stumbles over its own None
+        return put(channel, *args, **options)
+
+    monkeypatch.setattr(Channel, "_put", break_and_put)
+    with pytest.raises(QueueUnavailable, match="AttributeError"):
+        Dispatcher(celery_app(Settings(redis_url=clean_redis))).send([message("restore")])
