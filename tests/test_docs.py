@@ -95,7 +95,9 @@ def test_links_and_files_exist(page):
             assert anchor in {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}, anchor
     rooms = [path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
     for span in spans(text):
-        if re.fullmatch(rf"(?:{'|'.join(rooms)})/[\w./-]*", span) and not span.startswith(("build/", "data/", "demo-output/")):
+        if re.fullmatch(rf"(?:{'|'.join(rooms)})/[\w./-]*", span) and not span.startswith(
+            ("build/", "data/", "demo-output/")
+        ):
             assert (ROOT / span).exists(), span
 
 
