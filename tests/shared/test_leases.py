@@ -76,6 +76,16 @@ def test_renewing_tells_which_claims_count(clean_redis, client):
     assert records.renew([]) == []
 
 
+def test_a_lease_that_ran_out_and_was_taken_back_is_not_renewed(records, client, repairs, piece):
+    claim = taken(records, *piece)
+    lapse(client)
+    assert records.renew([(piece[0], claim)]) == [True], "nobody has taken it back yet"
+    lapse(client)
+    repairs.expired()
+    assert records.renew([(piece[0], claim)]) == [False]
+    assert client.zcard("t:leases") == 0
+
+
 def test_a_lease_holds_for_as_long_as_the_terms_say(client):
     records = JobRecords(client, prefix="t:", terms=Terms(lease=1000))
     job_id = create(records)

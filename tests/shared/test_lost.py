@@ -81,6 +81,16 @@ def test_who_missed_a_piece_and_was_done_by_another_attempt_leaves_its_making_to
     assert only_pieces(records.lost(job_id, late, Piece("restore", 0), 1)) == [Piece("restore", 0)]
 
 
+def test_what_needs_a_mel_that_is_made_again_is_not_handed_out_before_it_is(records):
+    job_id, _ = begin(records, pieces=6, window=6)
+    for index in range(4):
+        finish(records, job_id, Piece("restore", index))
+    waiter = taken(records, job_id, Piece("vocode", 1))
+    records.lost(job_id, waiter, Piece("restore", 2), 1)
+    assert Piece("vocode", 3) not in finish(records, job_id, Piece("restore", 4))
+    assert {Piece("vocode", 1), Piece("vocode", 3)} <= set(finish(records, job_id, Piece("restore", 2)))
+
+
 def test_work_that_is_lost_again_and_again_is_not_made_for_ever(records, long_job):
     job_id, first = long_job
     lost, attempt = Piece("restore", 1), 1

@@ -182,8 +182,8 @@ def test_each_change_of_state_is_told_once_and_in_order(records, client):
 
 def end(records, repairs, state):
     """Bring a job of which much is under way to its end."""
-    past = {"created_at": time.time() - 100, "deadline_seconds": 50} if state is Status.EXPIRED else {}
-    job_id, handed = begin(records, pieces=6, **past)
+    past = {"created_at": time.time() - 100} if state is Status.EXPIRED else {}
+    job_id, handed = begin(records, pieces=6, deadline_seconds=50, **past)
     if state is Status.SUCCEEDED:
         finish_all(records, job_id, handed)
         return job_id

@@ -6,7 +6,7 @@ import pytest
 
 from shared.jobs import Status
 from shared.records import SPLIT, JobRecords, Lane, Message, Refusal, Suspect
-from tests.shared.conftest import begin, create, finish, lapse, manifest, only_pieces, taken
+from tests.shared.conftest import begin, create, finish, lapse, make_due, manifest, only_pieces, taken
 
 RESTORE = Lane("restore", "interactive")
 AGAIN = Lane("restore", "interactive", again=True)
@@ -155,6 +155,13 @@ def test_a_piece_that_came_without_a_message_overtakes_none(records, repairs):
     assert repairs.suspects({RESTORE: False}) == []
 
 
+def test_a_message_of_before_redis_was_lost_overtakes_none(records, repairs):
+    first, _ = sent(records, repairs, jobs=2)
+    old = Message(first.job_id, first.piece, first.lane, 1000)
+    wake(records, old)
+    assert repairs.suspects({RESTORE: False}) == []
+
+
 def test_an_older_message_that_is_late_takes_nothing_back(records, repairs):
     first, _, third = sent(records, repairs, jobs=3)
     wake(records, third)
@@ -184,6 +191,16 @@ def test_messages_of_a_job_that_is_over_are_no_suspects(records, repairs):
     assert repairs.suspects({RESTORE: True}) == []
     assert repairs.resend([suspected(message)]) == []
     assert records.state(message.job_id) is Status.CANCELED
+
+
+def test_of_a_job_that_is_to_stop_nothing_is_sent_again(records, client, repairs):
+    job_id, handed = begin(records, pieces=4)
+    taken(records, job_id, handed[0])
+    records.put_off(job_id, taken(records, job_id, handed[1]))
+    assert records.cancel(job_id) is Status.CANCELING
+    make_due(client, "later")
+    assert repairs.due() == []
+    assert repairs.suspects({RESTORE: True}) == []
 
 
 def test_the_message_of_a_split_is_watched_from_the_beginning(records, repairs):

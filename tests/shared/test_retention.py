@@ -31,7 +31,7 @@ def test_a_job_is_tidied_when_it_is_over(records, retention, done, later):
     assert retention.untidy(now=later + 2000) == []
 
 
-@pytest.mark.parametrize("how", ["failed", "canceled", "claimed twice"])
+@pytest.mark.parametrize("how", ["failed", "canceled", "lapsed", "handed back"])
 def test_a_job_at_which_a_worker_may_still_write_is_tidied_twice(records, retention, client, later, how):
     job_id, handed = begin(records, pieces=2)
     if how == "failed":
@@ -39,8 +39,11 @@ def test_a_job_at_which_a_worker_may_still_write_is_tidied_twice(records, retent
     elif how == "canceled":
         records.cancel(job_id)
     else:
-        taken(records, job_id, handed[0], owner="one")
-        lapse(client)
+        claim = taken(records, job_id, handed[0], owner="one")
+        if how == "lapsed":
+            lapse(client)
+        else:
+            records.hand_back(job_id, claim)
         finish_all(records, job_id, handed)
     assert not retention.tidied(job_id, settle=1000)
     assert retention.untidy(now=later) == []
