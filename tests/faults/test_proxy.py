@@ -223,5 +223,5 @@ def test_redis_passes_through_and_outlives_resets(redis_url):
             except redis.ConnectionError:
                 pass
         proxy.calm()
-        assert kept > 10
+        assert 0 < kept < 50, "some pass, and not all"
         assert len(client.keys("proxied:*")) >= kept
