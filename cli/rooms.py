@@ -9,12 +9,10 @@ from cli.network import require_free
 from cli.output import emit, say
 from cli.processes import Program, own_command
 from cli.signals import StopSignals
-from cli.supervisor import Supervisor
+from cli.supervisor import DRAIN_MARGIN_SECONDS, Supervisor
 from shared.settings import load_settings
 
 _POLL_SECONDS = 0.2
-#: A worker drains within its own limit; that and a little more is waited for.
-_END_SECONDS = 15.0
 
 
 def run_api(host: str | None, port: int | None, *, as_json: bool) -> None:
@@ -35,7 +33,7 @@ def run_workers(stages: str, *, as_json: bool) -> None:
     models = [stage for stage in wanted if stage != "audio"]
     _announce({"stages": list(wanted)}, as_json=as_json)
     if models and "audio" in wanted:
-        _run_both([["audio"], models], settings.drain_seconds + _END_SECONDS)
+        _run_both([["audio"], models], settings.drain_seconds + DRAIN_MARGIN_SECONDS)
         return
     from worker.main import run_worker
 

@@ -17,7 +17,7 @@ from cli.processes import Program, own_command
 from cli.recover import recover
 from cli.redis_server import RedisServer
 from cli.signals import StopSignals
-from cli.supervisor import Supervisor
+from cli.supervisor import DRAIN_MARGIN_SECONDS, Supervisor
 from shared.connections import open_records
 from shared.settings import Settings, load_settings
 
@@ -31,8 +31,6 @@ MODELS: dict[Models, dict[str, str]] = {
 _WORKERS = {"audio worker": "audio", "model worker": "restore,vocode"}
 _READY_SECONDS = 300.0
 _BROKEN_SECONDS = 30.0
-#: A worker drains within its own limit; that and a little more is waited for.
-_END_SECONDS = 15.0
 _API_SECONDS = 40.0
 _REDIS_SECONDS = 60.0
 _POLL_SECONDS = 0.2
@@ -118,7 +116,7 @@ class _Stack:
     def stop(self, signals: StopSignals) -> None:
         """From the inside out, so that whatever still works has what it needs."""
         # Nobody asked: something is broken, and who needs it might wait for ever.
-        seconds = self._settings.drain_seconds + _END_SECONDS if signals.count else _BROKEN_SECONDS
+        seconds = self._settings.drain_seconds + DRAIN_MARGIN_SECONDS if signals.count else _BROKEN_SECONDS
         for names, limit in ((list(_WORKERS), seconds), (["api"], _API_SECONDS), (["redis"], _REDIS_SECONDS)):
             self._supervisor.drain(names, limit, lambda: signals.count > 1)
 

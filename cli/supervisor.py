@@ -12,6 +12,8 @@ _DEATHS = 5
 _WINDOW_SECONDS = 120.0
 _LONGEST_PAUSE = 8.0
 _POLL_SECONDS = 0.1
+#: A worker drains within its own limit; that and a little more is waited for.
+DRAIN_MARGIN_SECONDS = 15.0
 
 
 @dataclass

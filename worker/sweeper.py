@@ -19,7 +19,7 @@ from shared.records import Repairs
 from shared.recovery import Found, Recovery
 from shared.storage import ObjectInfo
 from worker.context import Context
-from worker.tidying import tidy_objects
+from worker.tidying import SETTLED_LEASES, tidy_objects
 
 log = structlog.get_logger()
 
@@ -27,8 +27,6 @@ _ROLE = "sweeper"
 _LOOK_SECONDS = 3.0
 _LEAD_SECONDS = 10.0
 _DAY = 86_400.0
-#: Leases after which no worker writes to a removed job any more.
-_SETTLED = 2.0
 #: Uploads that were begun and never finished stay so much longer than objects without a job: one may take hours.
 _UPLOADS_LONGER = 24
 _BATCH = 100
@@ -100,7 +98,7 @@ class Sweeper:
 
     def _sink(self, now: float) -> None:
         """Delete once more what belonged to removed jobs: a worker may have written after the removal."""
-        for job_id in self._ctx.retention.gone_until(now - _SETTLED * self._ctx.settings.lease_seconds):
+        for job_id in self._ctx.retention.gone_until(now - SETTLED_LEASES * self._ctx.settings.lease_seconds):
             self._ctx.store.delete_prefix(job_prefix(job_id))
             self._ctx.retention.sunk(job_id)
             self._keep_lead()

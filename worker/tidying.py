@@ -9,7 +9,7 @@ from worker.context import Context
 log = structlog.get_logger()
 
 #: Leases after which no worker writes any more that does not know that its work is in vain.
-_SETTLED = 2.0
+SETTLED_LEASES = 2.0
 
 
 def tidy(ctx: Context, job_id: str) -> None:
@@ -37,4 +37,4 @@ def tidy_objects(ctx: Context, job_id: str) -> None:
     for result in ctx.store.list(results_prefix(job_id)):
         if result.key != kept:
             ctx.store.delete(result.key)
-    ctx.retention.tidied(job_id, settle=_SETTLED * ctx.settings.lease_seconds)
+    ctx.retention.tidied(job_id, settle=SETTLED_LEASES * ctx.settings.lease_seconds)
