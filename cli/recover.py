@@ -17,7 +17,7 @@ def run_recover(*, as_json: bool) -> None:
         return
     tell(
         f"{counts[Found.BEGUN]} unfinished jobs begin again, {counts[Found.REBUILT]} finished ones have their results "
-        f"back; {counts[Found.KNOWN]} were known, {counts[Found.NO_JOB]} were never accepted."
+        f"back; {counts[Found.KNOWN]} were known, {counts[Found.NO_JOB]} were removed or never accepted."
     )
 
 

@@ -26,7 +26,7 @@ class Found(StrEnum):
     BEGUN = "begun"
     #: It was over: its record says so again.
     REBUILT = "rebuilt"
-    #: It was never accepted: there is no manifest, or none that can be read.
+    #: It was removed, or never accepted: there is no manifest, or none that can be read.
     NO_JOB = "no_job"
 
 
@@ -51,8 +51,10 @@ class Recovery:
             QueueUnavailable, StorageError: it may be done again; what was brought back stays.
         """
         for job_id in jobs_in(self._store):
-            known = bool(self._records.known([job_id]))
-            yield job_id, Found.KNOWN if known else self.adopt(job_id)
+            if self._records.known([job_id]):
+                yield job_id, Found.KNOWN
+            else:
+                yield job_id, Found.NO_JOB if self._retention.is_gone(job_id) else self.adopt(job_id)
 
     def adopt(self, job_id: str) -> Found:
         """Make the record of a job that has none."""

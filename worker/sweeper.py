@@ -14,7 +14,7 @@ import structlog
 
 from shared.errors import ServiceError
 from shared.jobs import TERMINAL
-from shared.keys import JOBS_PREFIX, job_prefix, manifest_key, work_prefix
+from shared.keys import JOBS_PREFIX, job_prefix, manifest_key, results_prefix, work_prefix
 from shared.records import Repairs
 from shared.recovery import Found, Recovery
 from shared.storage import ObjectInfo
@@ -49,6 +49,7 @@ class Sweeper:
         self._repairs = repairs
         self._recovery = Recovery(ctx.store, ctx.records, ctx.retention, ctx.dispatcher)
         self._token = uuid.uuid4().hex
+        self._unknown: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -76,8 +77,12 @@ class Sweeper:
             self._ctx.store.sweep(timedelta(seconds=orphan_seconds * _UPLOADS_LONGER))
 
     def sweep_orphans(self, now: float) -> None:
-        """Look through all of storage for objects that nobody looks after."""
+        """Look through all of storage for objects that nobody looks after.
+
+        What has no record is touched at the second pass that finds it so: it may be about to get one.
+        """
         folders = self._folders()
+        before, self._unknown = self._unknown, set()
         while batch := list(islice(folders, _BATCH)):
             known = self._ctx.records.known(folder.job_id for folder in batch)
             for folder in batch:
@@ -87,8 +92,10 @@ class Sweeper:
                     continue
                 if folder.job_id in known:
                     self._sweep_leftovers(folder)
-                else:
+                elif folder.job_id in before:
                     self._sweep_unknown(folder)
+                else:
+                    self._unknown.add(folder.job_id)
             self._keep_lead()
 
     def _tidy(self, now: float) -> None:
@@ -120,8 +127,10 @@ class Sweeper:
 
     def _sweep_leftovers(self, folder: _Folder) -> None:
         """A worker wrote after its job was over, and died before it could take that back."""
-        work = work_prefix(folder.job_id)
-        if any(key.startswith(work) for key in folder.keys) and self._ctx.records.state(folder.job_id) in TERMINAL:
+        work, results = work_prefix(folder.job_id), results_prefix(folder.job_id)
+        late = any(key.startswith(work) for key in folder.keys)
+        late = late or sum(key.startswith(results) for key in folder.keys) > 1
+        if late and self._ctx.records.state(folder.job_id) in TERMINAL:
             tidy_objects(self._ctx, folder.job_id)
 
     def _sweep_unknown(self, folder: _Folder) -> None:

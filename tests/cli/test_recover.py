@@ -42,7 +42,7 @@ def test_jobs_come_back_and_it_is_told_what_became_of_each(objects: ObjectStore,
     told = CliRunner().invoke(app, ["recover"])
     assert told.exit_code == 0, told.output
     assert "1 unfinished jobs begin again, 1 finished ones" in told.stdout
-    assert "0 were known, 1 were never accepted" in told.stdout
+    assert "0 were known, 1 were removed or never accepted" in told.stdout
     assert f"{waiting}  begins again" in told.stderr
     assert f"{done}  is back" in told.stderr
     records = JobRecords(connect(clean_redis))

@@ -25,8 +25,10 @@ def done(worker):
 
 
 def orphans(worker, *, seconds=0.0):
-    """Sweep as if so many seconds had passed."""
-    Sweeper(worker.ctx, worker.repairs).sweep_orphans(worker.records.now() + seconds)
+    """Sweep as if so many seconds had passed, twice: what has no record is touched the second time."""
+    sweeper = Sweeper(worker.ctx, worker.repairs)
+    for _ in range(2):
+        sweeper.sweep_orphans(worker.records.now() + seconds)
 
 
 def age(worker, index, job, *, days):
@@ -172,6 +174,25 @@ def test_storage_that_is_away_leaves_all_for_the_next_look(worker, done, monkeyp
 def test_a_sweeper_that_is_to_end_deletes_no_more(worker):
     sweeper = Sweeper(worker.ctx, worker.repairs)
     worker.store.put(source_key(uuid.uuid4().hex), b"half a story")
+    sweeper.sweep_orphans(worker.records.now() + 4000)
     sweeper.stop()
     sweeper.sweep_orphans(worker.records.now() + 4000)
     assert len(list(worker.store.list())) == 1
+
+
+def test_what_has_no_record_yet_is_not_touched_at_first_sight(worker):
+    """An upload of hours may look old the moment it is whole."""
+    job = uuid.uuid4().hex
+    worker.store.put(source_key(job), b"a long story")
+    sweeper = Sweeper(worker.ctx, worker.repairs)
+    sweeper.sweep_orphans(worker.records.now() + 4000)
+    assert worker.objects(job) == ["source"]
+    sweeper.sweep_orphans(worker.records.now() + 4000)
+    assert worker.objects(job) == []
+
+
+def test_a_result_that_came_after_the_end_goes(worker, done):
+    worker.store.put(f"jobs/{done}/result.9", b"late")
+    orphans(worker, seconds=4000)
+    assert "result.9" not in worker.objects(done)
+    assert worker.result(done)
