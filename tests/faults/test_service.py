@@ -68,7 +68,8 @@ def test_a_redis_that_cannot_be_reached_for_a_while(service, recording, expected
         for job in jobs:
             ends_once(service, job, expected)
     after = service.raw.hgetall("vfq:stats")
-    assert int(after.get("expired", 0)) == int(before.get("expired", 0))
+    # One may: a claim whose answer went with the connection is held by nobody.
+    assert int(after.get("expired", 0)) <= int(before.get("expired", 0)) + 1
 
 
 def test_a_full_redis_takes_no_jobs_and_loses_none(service, recording, expected):
