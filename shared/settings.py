@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     visibility_timeout: int = Field(60, ge=5, description="Seconds until a message that nobody began comes again.")
 
     # What holds when something fails, and for how long things are kept.
-    lease_seconds: float = Field(10.0, ge=1, description="A piece whose worker was not heard of so long is sent again.")
+    lease_seconds: float = Field(6.0, ge=1, description="A piece whose worker was not heard of so long is sent again.")
     max_attempts: int = Field(3, ge=1, description="Attempts at a piece that may come to nothing; then its job fails.")
     piece_deadline_seconds: float = Field(3600.0, gt=0, description="A piece that takes longer ends its process.")
     drain_seconds: float = Field(60.0, ge=0, description="After SIGTERM, what is not done by then is handed back.")
