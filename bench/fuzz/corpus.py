@@ -62,6 +62,8 @@ BOMBS = (
     Case("an MP4 of fragments of millions of samples", UNREADABLE, lambda: made.fragmented(5_000_000, runs=3)),
     Case("an MP4 whose index unpacks to 600 MB", UNREADABLE, lambda: made.packed_mp4(600 * 1024**2)),
     Case("an Apple Lossless packet of 16 million samples", UNREADABLE, lambda: made.alac(2**24)),
+    Case("forty tracks of such packets", UNREADABLE, lambda: made.alac(2**24, tracks=40)),
+    Case("forty tracks of Opus of 255 channels", UNREADABLE, lambda: made.many_channels(40)),
     Case("a FLAC with a cover that unpacks to 500 MB", DECODED, lambda: made.flac(1, picture=made.png(11_000))),
     Case(
         "a Matroska file of a thousand tracks",

@@ -257,8 +257,10 @@ def element(number: str, *content: bytes) -> bytes:
     return bytes.fromhex(number) + struct.pack(">Q", 1 << 56 | len(body)) + body
 
 
-def matroska(codec: bytes, private: bytes, blocks: Iterable[bytes], *, tracks: int = 1, channels: int = 1) -> bytes:
-    """Write a Matroska file with tracks of one codec and blocks of the first."""
+def matroska(
+    codec: bytes, private: bytes, blocks: Iterable[bytes], *, tracks: int = 1, channels: int = 1, spread: bool = False
+) -> bytes:
+    """Write a Matroska file with tracks of one codec and blocks of the first, or of all in turn."""
     head = element("1a45dfa3", element("4282", b"matroska"), element("4287", b"\x04"), element("4285", b"\x02"))
     sound = element("e1", element("b5", struct.pack(">d", RATE)), element("9f", bytes([channels])))
     entries = (
@@ -273,7 +275,10 @@ def matroska(codec: bytes, private: bytes, blocks: Iterable[bytes], *, tracks: i
         )
         for number in range(1, tracks + 1)
     )
-    pieces = (element("a3", b"\x81", struct.pack(">h", at), b"\x80", data) for at, data in enumerate(blocks))
+    pieces = (
+        element("a3", bytes([0x80 | at % (tracks if spread else 1) + 1]), struct.pack(">h", at), b"\x80", data)
+        for at, data in enumerate(blocks)
+    )
     info = element("1549a966", element("2ad7b1", b"\x0f\x42\x40"))
     return head + element(
         "18538067", info, element("1654ae6b", *entries), element("1f43b675", element("e7", b"\0"), *pieces)
@@ -286,7 +291,7 @@ def matroska_vorbis(setup: bytes) -> bytes:
     return matroska(b"A_VORBIS", private, [bytes(20)] * 5)
 
 
-def alac(frame: int, *, channels: int = 2) -> bytes:
+def alac(frame: int, *, channels: int = 2, tracks: int = 1) -> bytes:
     """Write one packet of Apple Lossless that decodes to so many samples of silence, 26 bits for 65 535."""
     config = struct.pack(">IBBBBBBHIII", frame, 0, 16, 40, 10, 14, channels, 255, 0, 0, RATE)
     bits = Bits().put((channels - 1, 3), (0, 16), (1, 1), (0, 3), (frame, 32), (0, 16))
@@ -299,7 +304,14 @@ def alac(frame: int, *, channels: int = 2) -> bytes:
             bits.put((0, 1), (0x1FF, 9), (run, 16))
             left -= 1 + run
     bits.put((7, 3))
-    return matroska(b"A_ALAC", config, [bits.done()], channels=channels)
+    return matroska(b"A_ALAC", config, [bits.done()] * tracks, tracks=tracks, channels=channels, spread=True)
+
+
+def many_channels(tracks: int) -> bytes:
+    """Write tracks of Opus of 255 channels, each of which has a decoder of its own."""
+    head = b"OpusHead" + struct.pack("<BBHIhBBB", 1, 255, 312, 48_000, 0, 255, 255, 0) + bytes(range(255))
+    packets = [b"\xfc" + bytes(20)] * tracks
+    return matroska(b"A_OPUS", head, packets, tracks=tracks, channels=255, spread=True)
 
 
 # NPY

@@ -13,8 +13,11 @@ import av._core
 
 ALLOCATION = 256 * 1024**2
 """Bytes in one piece. The largest that recordings need is an index of 24 bytes a packet: 72 hours of AAC."""
-MAX_STREAMS = 64
-"""Tracks in one file; each has a decoder of up to 2 MB."""
+MAX_STREAMS = 40
+"""Tracks in one file; each has a decoder of up to 9 MB."""
+UNPROBED = frozenset({"alac", "als", "ape", "libopus", "opus", "tta", "vorbis"})
+"""Decoders that a header can make ask for 50 to 300 MB, each track's anew. Only the one that is decoded is opened: all
+containers with these name rate and channels themselves."""
 MAX_SAMPLES = 2**20
 """Samples per channel in one packet; 4096 are usual, and TTA has a second and a bit."""
 
@@ -34,9 +37,9 @@ def bound_frames(context: Any) -> None:
 
 
 @cache
-def sound_decoders() -> str:
-    """The names of all decoders of sound, as FFmpeg's options take them."""
-    return ",".join(sorted(filter(_decodes_sound, av.codecs_available)))
+def probed_decoders() -> str:
+    """The names of the decoders of sound that may look into every track when a file is opened, as FFmpeg takes them."""
+    return ",".join(sorted(filter(_decodes_sound, av.codecs_available - UNPROBED)))
 
 
 def _decodes_sound(name: str) -> bool:

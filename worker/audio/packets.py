@@ -14,7 +14,7 @@ import av
 import numpy as np
 
 from shared.formats import SourceFacts
-from worker.audio.bounds import MAX_STREAMS, bound_allocations, bound_frames, sound_decoders
+from worker.audio.bounds import MAX_STREAMS, bound_allocations, bound_frames, probed_decoders
 from worker.audio.errors import AudioEmpty, AudioMissing, AudioUnreadable
 from worker.audio.guard import GuardedFile
 from worker.audio.mp4index import check_index
@@ -31,7 +31,7 @@ OPTIONS = {
     "probesize": "5000000",
     "analyzeduration": "5000000",
     "max_streams": str(MAX_STREAMS),
-    "codec_whitelist": sound_decoders(),
+    "codec_whitelist": probed_decoders(),
 }
 """No address may be opened by what a file says, and no picture unpacked: a cover of 1 MB can take up 1 GB."""
 REFUSALS = (av.FFmpegError, ValueError, OverflowError, MemoryError, UnicodeError, IndexError)
