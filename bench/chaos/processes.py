@@ -83,7 +83,10 @@ class Crew:
             if not process.is_alive() or time.monotonic() - self._started[name] < _YOUNG_SECONDS:
                 return False
             assert process.pid is not None
-            os.killpg(process.pid, signal.SIGSTOP)
+            try:
+                os.killpg(process.pid, signal.SIGSTOP)
+            except ProcessLookupError:  # it has ended by itself this very moment
+                return False
             try:
                 before(process.pid)
             finally:
