@@ -1,5 +1,7 @@
 """Taking a job in: manifest, record, message, in this order, and back again if one of the first two fails."""
 
+from dataclasses import dataclass
+
 from api.services import Services
 from shared import log
 from shared.errors import QueueUnavailable, StorageError
@@ -9,7 +11,24 @@ from shared.keys import job_prefix, manifest_key
 _log = log.logger("api")
 
 
-def accept(to: Services, job_id: str, source: JobInput, options: JobOptions) -> Job:
+@dataclass(frozen=True)
+class Ticket:
+    """
+    What a job to be taken in is called, and whose it is.
+
+    Attributes:
+        job_id: 32 hexadecimal digits
+        owner: see `api.caller`
+        client_id: the caller's own name of it
+
+    """
+
+    job_id: str
+    owner: str
+    client_id: str | None = None
+
+
+def accept(to: Services, ticket: Ticket, source: JobInput, options: JobOptions) -> Job:
     """Queue a job whose recording is in storage.
 
     Raises:
@@ -17,11 +36,19 @@ def accept(to: Services, job_id: str, source: JobInput, options: JobOptions) -> 
         QueueUnavailable: the same, if Redis does not take it.
         StorageError: the same for storage.
     """
+    job_id = ticket.job_id
     deadline = options.deadline_seconds or to.settings.deadline_seconds
     options = options.model_copy(update={"deadline_seconds": deadline})
     try:
         created = round(to.records.now(), 6)  # what a score in Redis keeps exactly
-        manifest = Manifest(id=job_id, created_at=created, input=source, options=options)
+        manifest = Manifest(
+            id=job_id,
+            created_at=created,
+            owner=ticket.owner,
+            client_id=ticket.client_id,
+            input=source,
+            options=options,
+        )
         to.store.put(manifest_key(job_id), manifest.model_dump_json().encode(), content_type="application/json")
         # `known` would mean that a lost answer was asked for again: the record is ours.
         word, messages = to.records.create(manifest, most=to.admission.most(options.priority))

@@ -168,6 +168,12 @@ SUBMIT_RESPONSES: ResponseDict = {
     "429": _problem("`too_many_jobs`: send it again when some are done.", "Retry-After"),
     "503": _problem("`queue_unavailable`, `storage_unavailable` or `queue_full`: try again.", "Retry-After"),
 }
+PUT_RESPONSES: ResponseDict = {
+    **SUBMIT_RESPONSES,
+    "200": _json(JobView, "The job that was made under this name before.", "ETag", "Retry-After"),
+    "404": _problem("`malformed_job_id`."),
+    "409": _problem("`being_taken_in`: ask again.", "Retry-After"),
+}
 LIST_RESPONSES: ResponseDict = {
     "200": _json(JobPage, "A page of jobs.", "Link"),
     "422": _problem("`invalid_request`: a filter or the cursor is wrong."),

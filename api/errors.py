@@ -127,6 +127,13 @@ class InputTooLarge(Unprocessable):
     code: ClassVar[str] = "input_too_large"
 
 
+class BeingTakenIn(RequestError):
+    """Another request is taking in the same job, or it was deleted a moment ago; ask again."""
+
+    code: ClassVar[str] = "being_taken_in"
+    status: ClassVar[int] = 409
+
+
 class TooManyJobs(RequestError):
     """As many jobs of a priority as VFQ_MAX_OPEN_INTERACTIVE or VFQ_MAX_OPEN_BULK says are not over."""
 

@@ -8,11 +8,14 @@ from flask_openapi3.blueprint import APIBlueprint
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api import cursor, describe
-from api.errors import FieldError, JobOver, Unprocessable
-from api.lookup import JobPath, existing, unknown
+from api.accept import Ticket
+from api.caller import caller
+from api.errors import BeingTakenIn, FieldError, JobOver, MalformedJobId, Unprocessable
+from api.lookup import CLIENT_ID, CLIENT_ID_RULE, JobPath, existing, unknown
 from api.schemas import dump, etag, is_over
 from api.services import Services, services
-from api.submit import submit
+from api.submit import new_ticket, submit
+from api.taking import derived_id, taking
 from shared import log
 from shared.errors import StorageError
 from shared.jobs import TERMINAL, Job, Status
@@ -51,10 +54,27 @@ class ListQuery(BaseModel):
 )
 def create() -> Response:
     """Send a recording as the part `file` of a form, or name one that is in storage; the answer comes at once."""
-    job = submit(services(), request)
-    response = _show(job, 202)
-    response.headers["Location"] = url_for("jobs.read", job_id=job.manifest.id)
-    return response
+    return _accepted(submit(services(), request, new_ticket(), request.stream))
+
+
+@jobs.put(
+    "/v1/jobs/<job_id>",
+    summary="Submit a job under a name of your own",
+    openapi_extensions={"requestBody": describe.SUBMIT_BODY},
+    responses=describe.PUT_RESPONSES,
+)
+def put(path: JobPath) -> Response:
+    """Do as `POST /v1/jobs`, once: whatever is sent again under the same name, the answer is the job that is there."""
+    to, name = services(), path.job_id
+    if not CLIENT_ID.fullmatch(name):
+        raise MalformedJobId(f"{CLIENT_ID_RULE} This is none.")
+    ticket = Ticket(derived_id(caller().owner, name), caller().owner, client_id=name)
+    with taking(ticket.job_id) as right:
+        if (job := to.records.get(ticket.job_id)) is not None:
+            return _show(job, 200)
+        if to.records.is_gone(ticket.job_id):  # its objects are still being deleted
+            raise BeingTakenIn("The job of this name was deleted a moment ago.", headers={"Retry-After": "5"})
+        return _accepted(submit(to, request, ticket, right.watch(request.stream)))
 
 
 @jobs.get("/v1/jobs", summary="List jobs, youngest first", responses=describe.LIST_RESPONSES)
@@ -83,14 +103,15 @@ def cancel(path: JobPath) -> Response:
     """Stop a job: at once if it is waiting, otherwise as soon as its workers see it."""
     to = services()
     before = existing(path.job_id)
-    state = before.status if is_over(before) else to.records.cancel(path.job_id)
+    job_id = before.manifest.id
+    state = before.status if is_over(before) else to.records.cancel(job_id)
     if state is None:
         raise unknown()
     if is_over(before) or state in TERMINAL - {Status.CANCELED}:
         raise JobOver(f"The job is over: {state}.")
     if state is Status.CANCELED:
-        _forget_work(to, path.job_id)
-    return _show(existing(path.job_id), 202)
+        _forget_work(to, job_id)
+    return _show(existing(job_id), 202)
 
 
 @jobs.delete("/v1/jobs/<job_id>", summary="Delete a job", responses=describe.DELETE_RESPONSES)
@@ -101,14 +122,21 @@ def delete(path: JobPath) -> Response:
     """
     to = services()
     job = existing(path.job_id)
-    state = job.status if is_over(job) else to.records.cancel(path.job_id)
+    job_id = job.manifest.id
+    state = job.status if is_over(job) else to.records.cancel(job_id)
     if state is not None and state not in TERMINAL:
-        return _show(existing(path.job_id), 202)
+        return _show(existing(job_id), 202)
     # The record goes last: were we to stop in between, the job is still there to be deleted again.
-    to.store.delete_prefix(job_prefix(path.job_id))
-    to.records.remove(path.job_id)
+    to.store.delete_prefix(job_prefix(job_id))
+    to.records.remove(job_id)
     response = Response(status=204)
     del response.headers["Content-Type"]
+    return response
+
+
+def _accepted(job: Job) -> Response:
+    response = _show(job, 202)
+    response.headers["Location"] = url_for("jobs.read", job_id=job.manifest.id)
     return response
 
 
@@ -140,7 +168,7 @@ def _page(to: Services, query: ListQuery) -> tuple[list[Job], bool]:
     found: list[Job] = []
     while len(found) <= query.limit:
         missing = query.limit + 1 - len(found)
-        some = to.records.page(status=query.status, created_after=after, before=before, limit=missing)
+        some = to.records.page(caller().owner, status=query.status, created_after=after, before=before, limit=missing)
         if not some:
             break
         found += some

@@ -65,6 +65,7 @@ class JobView(BaseModel):
     """A job."""
 
     id: str
+    client_id: str | None = Field(description="The caller's own name of the job, if it was given one.")
     status: Status
     input: InputView
     options: OptionsView
@@ -94,6 +95,7 @@ def view(job: Job) -> JobView:
     options = asked.options
     return JobView(
         id=asked.id,
+        client_id=asked.client_id,
         status=job.status,
         input=_input(job),
         options=OptionsView.model_validate(options, from_attributes=True),

@@ -5,6 +5,7 @@ from typing import cast
 
 import redis
 from flask import Flask, current_app
+from redis.lock import Lock
 
 from api.admission import Admission
 from shared.connections import open_presence, open_records, open_store
@@ -29,6 +30,7 @@ class Services:
         dispatcher: sends work to the queues
         presence: tells which workers are alive
         admission: whether a job may come in
+        client: of the records' Redis, for what the API alone keeps there
         broker: the queues' Redis, if it is not the one with the records
 
     """
@@ -39,7 +41,13 @@ class Services:
     dispatcher: Dispatcher
     presence: Presence
     admission: Admission
+    client: redis.Redis
     broker: redis.Redis | None = None
+
+    def taking_lock(self, job_id: str, *, seconds: float) -> Lock:
+        """Make the lock of the request that takes a job in."""
+        name = f"{self.settings.key_prefix}taking:{job_id}"
+        return Lock(self.client, name, timeout=seconds, thread_local=False)
 
     def install(self, app: Flask) -> None:
         """Let the routes of *app* find them."""
@@ -68,7 +76,8 @@ def connected(
     broker = connect(apart, retries=1, timeout=2) if apart else None
     records = records or open_records(settings, retries=2, timeout=3)
     store = store or open_store(settings, brisk=True)
-    servers = [connect(settings.redis_url, retries=1, timeout=2), *([broker] if broker else [])]
+    own = connect(settings.redis_url, retries=1, timeout=2)
+    servers = [own, *([broker] if broker else [])]
     return Services(
         settings=settings,
         records=records,
@@ -76,5 +85,6 @@ def connected(
         dispatcher=dispatcher or Dispatcher(celery_app(settings)),
         presence=presence or open_presence(settings, retries=1, timeout=2),
         admission=Admission(settings, records, store, servers),
+        client=own,
         broker=broker,
     )

@@ -1,11 +1,13 @@
 """Submitting a job: a recording that comes with the request, or one that is in storage already."""
 
 import uuid
+from typing import IO
 
 from flask import Request
 
-from api.accept import accept, forget_objects
+from api.accept import Ticket, accept, forget_objects
 from api.access import about_job, body_was_read
+from api.caller import caller
 from api.errors import (
     FieldError,
     FileEmpty,
@@ -30,8 +32,13 @@ from shared.keys import source_key
 from shared.storage.keys import check_key
 
 
-def submit(to: Services, request: Request) -> Job:
-    """Read the request and queue its job.
+def new_ticket() -> Ticket:
+    """Give the ticket of a job that its caller did not name."""
+    return Ticket(uuid.uuid4().hex, caller().owner)
+
+
+def submit(to: Services, request: Request, ticket: Ticket, stream: IO[bytes]) -> Job:
+    """Read the request, whose body is *stream*, and queue its job.
 
     Raises:
         RequestError: if it cannot be done as asked.
@@ -41,13 +48,13 @@ def submit(to: Services, request: Request) -> Job:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("Send the body as it is, without Content-Encoding.")
     if request.mimetype == "multipart/form-data":
-        return _from_form(to, request)
+        return _from_form(to, request, ticket, stream)
     if request.mimetype == "application/json":
-        return _from_json(to, request)
+        return _from_json(to, ticket, stream)
     raise UnsupportedMedia("Send multipart/form-data with the recording, or application/json that names an object.")
 
 
-def _from_form(to: Services, request: Request) -> Job:
+def _from_form(to: Services, request: Request, ticket: Ticket, stream: IO[bytes]) -> Job:
     most = to.settings.max_upload_bytes
     if (request.content_length or 0) > most + 2 * FORM_BYTES:
         raise upload_too_large(most)
@@ -55,10 +62,10 @@ def _from_form(to: Services, request: Request) -> Job:
     if not boundary or len(boundary) > 200 or not boundary.isascii():
         raise MalformedForm("Content-Type names no usable boundary.")
     to.admission.check()  # better told before two gigabytes than after
-    job_id = uuid.uuid4().hex
+    job_id = ticket.job_id
     about_job(job_id)
     with to.store.writer(source_key(job_id)) as out:
-        upload = receive(request.stream, boundary.encode(), out, max_bytes=most)
+        upload = receive(stream, boundary.encode(), out, max_bytes=most)
         body_was_read()
         options = read_options(from_fields(upload.fields), to.settings, model=JobOptions)
         try:
@@ -67,21 +74,20 @@ def _from_form(to: Services, request: Request) -> Job:
             forget_objects(to, job_id)  # it may have arrived all the same
             raise
     source = JobInput(key=source_key(job_id), filename=plain_name(upload.filename), bytes=upload.size)
-    return accept(to, job_id, source, options)
+    return accept(to, ticket, source, options)
 
 
-def _from_json(to: Services, request: Request) -> Job:
-    asked = read_options(_json_body(request), to.settings, model=JobRequest)
+def _from_json(to: Services, ticket: Ticket, stream: IO[bytes]) -> Job:
+    asked = read_options(_json_body(stream), to.settings, model=JobRequest)
     to.admission.check(asked.priority)
     source = _stored_input(to, asked.input.key)
-    job_id = uuid.uuid4().hex
-    about_job(job_id)
-    return accept(to, job_id, source, asked.options())
+    about_job(ticket.job_id)
+    return accept(to, ticket, source, asked.options())
 
 
-def _json_body(request: Request) -> dict[str, object]:
+def _json_body(stream: IO[bytes]) -> dict[str, object]:
     body = bytearray()
-    for piece in pieces(request.stream):
+    for piece in pieces(stream):
         body += piece
         if len(body) > FORM_BYTES:
             raise FormTooLarge(f"A JSON body may have {FORM_BYTES} bytes.")

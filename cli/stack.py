@@ -131,7 +131,7 @@ class _Stack:
         """Where the file of Redis is gone, as from a copied data folder, jobs come back from the objects."""
         overrides = {name.lower().removeprefix("vfq_"): value for name, value in self._environment.items()}
         settings = load_settings(**overrides)
-        if not open_records(settings, retries=1).page(status=None, created_after=None, before=None, limit=1):
+        if open_records(settings, retries=1).empty():
             recover(settings)
 
     def _program(self, name: str, *arguments: str) -> Program:

@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Stage = Literal["restore", "vocode"]
+
+#: Owner of what is asked without a key, where that is allowed.
+LOCAL = "local"
 Priority = Literal["interactive", "bulk"]
 
 
@@ -119,6 +122,8 @@ class Manifest(BaseModel):
 
     id: str
     created_at: float = Field(description="Seconds since 1970, UTC.")
+    owner: str = Field(LOCAL, description="Id of the API key that asked.")
+    client_id: str | None = Field(None, description="The caller's own name of the job.")
     input: JobInput
     options: JobOptions
 

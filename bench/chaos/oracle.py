@@ -10,16 +10,16 @@ import redis
 
 from bench.chaos.clients import Door
 from bench.chaos.recordings import kind_of
-from shared.jobs import TERMINAL, Status
+from shared.jobs import LOCAL, TERMINAL, Status
 from shared.keys import ending_key, manifest_key, results_prefix, source_key
 from shared.records import JobRecords
 from shared.storage import ObjectStore
 
 #: Keys that are there as long as the service is, or go by themselves.
-_LASTING = ("jobs", "stored", "ended", "events", "stats", "seq", "seen", "pulse", "amnesty", "unacked_mutex")
+_LASTING = ("stored", "ended", "events", "stats", "seq", "seen", "labels", "pulse", "amnesty", "unacked_mutex")
 _LASTING_KINDS = ("workers:", "lead:", "turn:", "_kombu.binding")
 #: Parts of a job's record that stay when it is over.
-_KEPT_PARTS = ("", ":manifest", ":end")
+_KEPT_PARTS = ("", ":doc")
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,11 @@ class Oracle:
 
     def job_ids(self) -> set[str]:
         """All jobs that have a record."""
-        return set(cast(list[str], self._redis.zrange(f"{self._prefix}jobs", 0, -1)))
+        return {job_id for state in Status for job_id in self._in_state(state)}
 
     def unfinished(self) -> set[str]:
         """Those of them that are not over."""
-        states = [status for status in Status if status not in TERMINAL]
-        rows = [cast(list[str], self._redis.zrange(f"{self._prefix}jobs:{state}", 0, -1)) for state in states]
-        return {job_id for row in rows for job_id in row}
+        return {job_id for state in Status if state not in TERMINAL for job_id in self._in_state(state)}
 
     def outcomes(self, job_ids: Iterable[str], door: Door) -> list[Outcome]:
         """Look at each job, and fetch its result."""
@@ -97,6 +95,9 @@ class Oracle:
         left = unexplained_keys(keys, jobs, self._prefix)
         return left + unexplained_objects((info.key for info in self._store.list()), jobs)
 
+    def _in_state(self, state: Status) -> list[str]:
+        return cast(list[str], self._redis.zrange(f"{self._prefix}jobs:{LOCAL}:{state}", 0, -1))
+
     def _endings(self) -> Counter[str]:
         rows = cast(list[tuple[str, Mapping[str, str]]], self._redis.xrange(f"{self._prefix}events"))
         return Counter(fields["id"] for _, fields in rows if fields["status"] in TERMINAL)
@@ -111,7 +112,7 @@ def sha256_of(door: Door, job_id: str) -> str:
 def unexplained_keys(keys: Iterable[str], jobs: set[str], prefix: str) -> list[str]:
     """Keys of Redis that a service without unfinished work has no reason for."""
     explained = {f"{prefix}job:{{{job_id}}}{part}" for job_id in jobs for part in _KEPT_PARTS}
-    explained |= {f"{prefix}{name}" for name in _LASTING} | {f"{prefix}jobs:{status}" for status in TERMINAL}
+    explained |= {f"{prefix}{name}" for name in _LASTING} | {f"{prefix}jobs:{LOCAL}:{status}" for status in TERMINAL}
     lasting = tuple(f"{prefix}{kind}" for kind in _LASTING_KINDS)
     return sorted(key for key in keys if key not in explained and not key.startswith(lasting))
 

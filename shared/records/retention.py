@@ -6,6 +6,7 @@ from typing import cast
 import redis
 
 from shared.jobs import Ending, Manifest
+from shared.records.packing import pack_ending, pack_manifest
 from shared.records.script import Script
 
 _LIMIT = 100
@@ -44,7 +45,7 @@ class Retention:
         self._script.run("swept", job_id)
 
     def ended_until(self, moment: float) -> list[str]:
-        """Jobs that ended before a moment."""
+        """Jobs that ended before a moment and have no objects any more."""
         return self._until("ended", moment)
 
     def gone_until(self, moment: float) -> list[str]:
@@ -67,22 +68,21 @@ class Retention:
 
     def rebuild(self, manifest: Manifest, ending: Ending) -> bool:
         """Make the record of a job that is over anew; False if it is there."""
-        options = manifest.options
-        models = [word for stage, model in ending.models.items() for word in (stage, model)]
+        models = [word for stage, label in ending.models.items() for word in (stage, label)]
+        document = pack_manifest(manifest.model_dump_json(exclude_none=True))
+        end = ending.document()
         return bool(
             self._script.run(
                 "rebuild",
                 manifest.id,
+                manifest.owner,
                 f"{manifest.created_at:.6f}",
-                options.priority,
-                ",".join(options.stages),
                 str(ending.status),
                 "" if ending.started_at is None else f"{ending.started_at:.6f}",
                 f"{ending.completed_at:.6f}",
                 "" if ending.result is None else ending.result,
                 "" if ending.seconds is None else f"{ending.seconds:.6f}",
-                manifest.model_dump_json(exclude_none=True),
-                ending.document() or "",
+                document + pack_ending(end) if end else document,
                 *models,
             )
         )

@@ -13,6 +13,8 @@ from redis.retry import Retry
 from shared.errors import QueueUnavailable
 from shared.records.pieces import Message
 
+Argument = str | float | bytes
+
 _PARTS = ("base", "callers", "workers", "repairs", "retention", "run")
 _SCRIPT = "\n".join(files("shared.records").joinpath("lua", f"{part}.lua").read_text() for part in _PARTS)
 
@@ -33,7 +35,7 @@ class Script:
         self._patient = patient
         self._script = client.register_script(_SCRIPT)
 
-    def run(self, command: str, *args: str | float) -> Any:
+    def run(self, command: str, *args: Argument) -> Any:
         """Run a command; that of a job has the job's id as its first argument."""
         return self.call(lambda: self._script(args=[self.prefix, command, *args]))
 

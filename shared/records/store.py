@@ -9,10 +9,12 @@ from functools import partial
 from typing import Any, Literal, cast
 
 import redis
+from redis.client import NEVER_DECODE
 
 from shared.jobs import Ending, Job, JobError, JobOutput, Manifest, Priority, Status
+from shared.records.packing import pack_ending, pack_manifest, unpack
 from shared.records.pieces import Claim, Message, Piece
-from shared.records.script import Script, messages_of
+from shared.records.script import Argument, Script, messages_of
 from shared.records.view import read_ending, read_job
 
 _LIST_STEP = 100
@@ -22,7 +24,7 @@ _MOST_LOSSES = 3
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 
 
-Creation = Literal["created", "known", "full"]
+Creation = Literal["created", "known", "full", "own_full"]
 
 
 class Refusal(StrEnum):
@@ -74,7 +76,6 @@ class JobRecords:
         self._redis = client
         self._script = Script(client, prefix=prefix, patient=patient)
         self._terms = terms or Terms()
-        self._index = f"{prefix}jobs"
 
     # What callers do.
 
@@ -83,23 +84,37 @@ class JobRecords:
         seconds, micros = self._script.call(self._redis.time)
         return float(seconds + micros / 1e6)
 
-    def create(self, manifest: Manifest, *, most: int = 0) -> tuple[Creation, list[Message]]:
+    def create(self, manifest: Manifest, *, most: int = 0, most_own: int = 0) -> tuple[Creation, list[Message]]:
         """Record a new job as queued and give the message to send; were it not sent, the reconciler would.
 
         `known`: there is one of that id. `full`: *most* jobs of its priority are not over yet (0: however many).
+        `own_full`: *most_own* jobs of its owner are not.
         """
         options = manifest.options
         word, *messages = self._script.run(
             "create",
             manifest.id,
+            manifest.owner,
             f"{manifest.created_at:.6f}",
             options.priority,
             ",".join(options.stages),
             f"{manifest.created_at + options.deadline_seconds:.6f}" if options.deadline_seconds else "0",
             most,
-            manifest.model_dump_json(exclude_none=True),
+            most_own,
+            pack_manifest(manifest.model_dump_json(exclude_none=True)),
         )
         return word, messages_of(messages)
+
+    def empty(self) -> bool:
+        """Whether there is no job at all."""
+        indices = ("open:interactive", "open:bulk", "stored", "ended")
+        keys = [f"{self._script.prefix}{index}" for index in indices]
+        return not self._script.call(partial(self._redis.exists, *keys))
+
+    def is_gone(self, job_id: str) -> bool:
+        """Whether a job was removed, and its objects may still be being deleted."""
+        ask = partial(self._redis.zscore, f"{self._script.prefix}gone", job_id)
+        return self._script.call(ask) is not None
 
     def open_jobs(self, priority: Priority) -> int:
         """Count the jobs of a priority that are not over."""
@@ -129,15 +144,20 @@ class JobRecords:
 
         def read() -> list[Any]:
             with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hgetall(f"{self._script.prefix}labels")
                 for job_id in ids:
                     pipe.hgetall(self._script.key(job_id))
-                    pipe.get(self._script.key(job_id, ":manifest"))
-                    pipe.get(self._script.key(job_id, ":end"))
-                    pipe.zrank(f"{self._index}:queued", job_id)
+                    self._get_document(pipe, job_id)
+                    pipe.zrank(f"{self._script.prefix}queued", job_id)
                 return pipe.execute()
 
-        rows = zip(*(iter(self._script.call(read)),) * 4, strict=True)
-        return [read_job(*row) for row in rows if row[0] and row[1]]
+        labels, *answers = self._script.call(read)
+        rows = zip(*(iter(answers),) * 3, strict=True)
+        return [
+            read_job(fields, *unpack(document), rank, labels=labels)
+            for fields, document, rank in rows
+            if fields and document
+        ]
 
     def known(self, job_ids: Iterable[str]) -> set[str]:
         """Tell which of these jobs there are."""
@@ -153,29 +173,37 @@ class JobRecords:
 
     def page(
         self,
+        owner: str,
         *,
         status: Status | None,
         created_after: float | None,
         before: tuple[float, str] | None,
         limit: int,
     ) -> list[Job]:
-        """List jobs, youngest first, that follow the position *before* (time of creation, id)."""
-        index = f"{self._index}:{status}" if status else self._index
+        """List an owner's jobs, youngest first, that follow the position *before* (time of creation, id)."""
         if before:
             before = (_score(before[0]), before[1])
         least = f"({created_after:.6f}" if created_after is not None else "-inf"
-        found: list[str] = []
+        states = [status] if status else list(Status)
+        found = [row for state in states for row in self._newest(f"{owner}:{state}", least, before, limit)]
+        # A job that changes its state meanwhile may be found in both.
+        youngest = sorted(set(found), reverse=True)[:limit]
+        return self.get_many(job_id for _, job_id in youngest)
+
+    def _newest(self, index: str, least: str, before: tuple[float, str] | None, limit: int) -> list[tuple[float, str]]:
+        found: list[tuple[float, str]] = []
+        most = f"{before[0]:.6f}" if before else "+inf"
+        key = f"{self._script.prefix}jobs:{index}"
         offset = 0
         while len(found) < limit:
-            most = f"{before[0]:.6f}" if before else "+inf"
-            page = partial(self._redis.zrevrangebyscore, index, most, least, offset, _LIST_STEP, withscores=True)
+            page = partial(self._redis.zrevrangebyscore, key, most, least, offset, _LIST_STEP, withscores=True)
             rows = cast(list[tuple[str, float]], self._script.call(page))
             # Jobs of one microsecond lie in the order of their ids.
-            found += [job_id for job_id, score in rows if before is None or (score, job_id) < before]
+            found += [(score, job_id) for job_id, score in rows if before is None or (score, job_id) < before]
             if len(rows) < _LIST_STEP:
                 break
             offset += _LIST_STEP
-        return self.get_many(found[:limit])
+        return found[:limit]
 
     # What workers do.
 
@@ -245,13 +273,13 @@ class JobRecords:
 
     def succeed(self, job_id: str, claim: Claim, output: JobOutput) -> bool:
         """End a job with its result; False if this attempt does not count."""
-        text = json.dumps({"output": output.model_dump()})
-        return bool(self._script.run("succeed", job_id, claim.attempt, text))
+        document = pack_ending(json.dumps({"output": output.model_dump(exclude_none=True)}, separators=(",", ":")))
+        return bool(self._script.run("succeed", job_id, claim.attempt, document))
 
     def fail(self, job_id: str, error: JobError, claim: Claim) -> bool:
         """End a job with its error; False if this attempt does not count."""
-        text = json.dumps({"error": error.model_dump(exclude_none=True)})
-        return bool(self._script.run("fail", job_id, text, str(claim.piece), claim.attempt))
+        document = pack_ending(json.dumps({"error": error.model_dump(exclude_none=True)}, separators=(",", ":")))
+        return bool(self._script.run("fail", job_id, document, str(claim.piece), claim.attempt))
 
     def put_off(self, job_id: str, claim: Claim) -> float | None:
         """Let go of a piece that met something absent; it is sent again in so many seconds, and no attempt is used up.
@@ -299,20 +327,26 @@ class JobRecords:
 
     def manifest(self, job_id: str) -> Manifest | None:
         """Read what was asked."""
-        text = self._script.call(partial(self._redis.get, self._script.key(job_id, ":manifest")))
-        return Manifest.model_validate_json(text) if text else None
+        document = self._script.call(partial(self._get_document, self._redis, job_id))
+        return Manifest.model_validate_json(unpack(document)[0]) if document else None
 
     def ending(self, job_id: str) -> Ending | None:
         """Tell how a job ended; None if it has not, or is gone."""
 
         def read() -> list[Any]:
             with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hgetall(f"{self._script.prefix}labels")
                 pipe.hgetall(self._script.key(job_id))
-                pipe.get(self._script.key(job_id, ":end"))
+                self._get_document(pipe, job_id)
                 return pipe.execute()
 
-        fields, end = self._script.call(read)
-        return read_ending(fields, end) if fields else None
+        labels, fields, document = self._script.call(read)
+        return read_ending(fields, unpack(document)[1], labels=labels) if fields and document else None
+
+    def _get_document(self, client: redis.Redis, job_id: str) -> Any:
+        """Ask for the packed document, which is no text."""
+        command: Any = client.execute_command
+        return command("GET", self._script.key(job_id, ":doc"), **{NEVER_DECODE: True})
 
     def state(self, job_id: str) -> Status | None:
         """Read nothing but the state."""
@@ -323,7 +357,7 @@ class JobRecords:
         """Ask whether Redis answers."""
         self._script.call(self._redis.ping)
 
-    def _handed(self, command: str, job_id: str, *args: str | float) -> list[Message] | None:
+    def _handed(self, command: str, job_id: str, *args: Argument) -> list[Message] | None:
         texts = self._script.run(command, job_id, *args)
         return None if texts is None else messages_of(texts)
 

@@ -10,8 +10,10 @@ from shared.keys import result_key
 _SHARES = {"split": 4.0, "restore": 14.0, "vocode": 78.0, "stitch": 4.0}
 
 
-def read_job(fields: Mapping[str, str], manifest: str, ending: str | None, rank: int | None) -> Job:
-    """Build the job that a record tells of."""
+def read_job(
+    fields: Mapping[str, str], manifest: str, ending: str | None, rank: int | None, *, labels: Mapping[str, str]
+) -> Job:
+    """Build the job that a record tells of; *labels* has those of the models under the numbers that records give."""
     status = Status(fields["state"])
     end = json.loads(ending) if ending else {}
     asked = Manifest.model_validate_json(manifest)
@@ -23,16 +25,14 @@ def read_job(fields: Mapping[str, str], manifest: str, ending: str | None, rank:
         completed_at=_time(fields, "ended"),
         progress=_progress(fields, status, asked.options.stages),
         queue_position=rank + 1 if rank is not None and status is Status.QUEUED else None,
-        models=[
-            _model(stage, fields[f"{stage}_model"]) for stage in asked.options.stages if f"{stage}_model" in fields
-        ],
+        models=[_model(stage, label) for stage in asked.options.stages if (label := _label(fields, stage, labels))],
         result_key=result_key(asked.id, int(fields["result"])) if "result" in fields else None,
         output=JobOutput.model_validate(end["output"]) if "output" in end else None,
         error=JobError.model_validate(end["error"]) if "error" in end else None,
     )
 
 
-def read_ending(fields: Mapping[str, str], ending: str | None) -> Ending | None:
+def read_ending(fields: Mapping[str, str], ending: str | None, *, labels: Mapping[str, str]) -> Ending | None:
     """Tell how a job ended, as its record has it; None if it is not over."""
     status = Status(fields["state"])
     if status not in TERMINAL:
@@ -44,7 +44,7 @@ def read_ending(fields: Mapping[str, str], ending: str | None) -> Ending | None:
         completed_at=float(fields["ended"]),
         result=int(fields["result"]) if "result" in fields else None,
         seconds=float(fields["seconds"]) if "seconds" in fields else None,
-        models={stage: fields[f"{stage}_model"] for stage in ("restore", "vocode") if f"{stage}_model" in fields},
+        models={stage: label for stage in ("restore", "vocode") if (label := _label(fields, stage, labels))},
         output=end.get("output"),
         error=end.get("error"),
     )
@@ -52,6 +52,11 @@ def read_ending(fields: Mapping[str, str], ending: str | None) -> Ending | None:
 
 def _time(fields: Mapping[str, str], name: str) -> float | None:
     return float(fields[name]) if name in fields else None
+
+
+def _label(fields: Mapping[str, str], stage: str, labels: Mapping[str, str]) -> str | None:
+    number = fields.get(f"{stage}_model")
+    return labels.get(f"n:{number}") if number else None
 
 
 def _model(stage: Stage, text: str) -> JobModel:

@@ -50,7 +50,7 @@ def test_the_version_is_that_of_the_package(api: Api):
         ("get", "/v1/jöbs?a=b", 404, "not_found"),
         ("put", "/v1/jobs", 405, "method_not_allowed"),
         ("post", "/healthz", 405, "method_not_allowed"),
-        ("get", "/v1/jobs/x", 404, "malformed_job_id"),
+        ("get", "/v1/jobs/a%20b", 404, "malformed_job_id"),
         ("get", "/v1/jobs?limit=x", 422, "invalid_request"),
         ("post", "/v1/jobs", 415, "unsupported_media_type"),
     ],
@@ -127,7 +127,7 @@ def test_nothing_of_a_request_is_said_of_what_comes_after_it(api: Api, logged):
 
 def test_a_bug_is_in_the_log_and_callers_are_told_nothing(api: Api, logged):
     class Broken:
-        def page(self, **_query):
+        def page(self, *_args, **_query):
             raise RuntimeError("redis://:hunter2@10.0.0.1")
 
     client = create_app(api.settings, store=api.store, records=Broken()).test_client()

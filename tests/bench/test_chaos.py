@@ -108,11 +108,11 @@ def test_without_leases_harm_is_what_a_run_is_to_show(monkeypatch, capsys, argum
 
 
 def test_what_a_service_at_rest_keeps_in_redis_is_explained_and_all_else_is_not():
-    kept = [f"v:job:{{{JOB}}}{part}" for part in ("", ":manifest", ":end")]
+    kept = [f"v:job:{{{JOB}}}{part}" for part in ("", ":doc")]
     kept += [
-        "v:jobs",
-        "v:jobs:succeeded",
-        "v:jobs:expired",
+        "v:jobs:local:succeeded",
+        "v:jobs:local:expired",
+        "v:labels",
         "v:stored",
         "v:ended",
         "v:events",
@@ -129,7 +129,7 @@ def test_what_a_service_at_rest_keeps_in_redis_is_explained_and_all_else_is_not(
     ]
     left = [f"v:job:{{{JOB}}}{part}" for part in (":won", ":tries", ":out")] + [f"v:job:{{{OTHER}}}"]
     left += ["v:leases", "v:later", "v:sent:bulk:split", "v:open:bulk", "v:deadlines", "v:tidy", "v:gone", "v:unacked"]
-    left += ["v:unacked_index", "v:jobs:processing", "v:0-interactive.1-first.0-stitch", "another:jobs"]
+    left += ["v:unacked_index", "v:jobs:local:processing", "v:0-interactive.1-first.0-stitch", "another:jobs"]
     assert unexplained_keys(kept + left, {JOB}, "v:") == sorted(left)
 
 

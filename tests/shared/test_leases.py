@@ -1,7 +1,5 @@
 """Leases, their numbers, and how an attempt that came to nothing ends."""
 
-import json
-
 import pytest
 
 from shared.jobs import Status
@@ -181,7 +179,7 @@ def test_a_cause_of_any_text_is_told_as_it_is(client):
     cause = 'a "quoted" ü\\\n\u2028\x07'
     records.use_up(job_id, taken(records, job_id, SPLIT), cause)
     assert records.get(job_id).error.cause == cause
-    assert json.loads(client.get(f"t:job:{{{job_id}}}:end"))["error"]["cause"] == cause
+    assert records.ending(job_id).error.cause == cause
 
 
 def die(records, client, repairs, job_id, piece, *, begun=True):

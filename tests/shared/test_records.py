@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from shared.errors import QueueUnavailable
-from shared.jobs import Status
+from shared.jobs import LOCAL, Status
 from shared.records import SPLIT, STITCH, Claim, JobRecords, Lane, Message, Piece, Refusal
 from tests.shared.conftest import ERROR, OUTPUT, begin, create, finish, finish_all, manifest, only_pieces, taken
 
@@ -207,11 +207,10 @@ def test_of_a_job_that_is_over_only_what_is_asked_for_is_kept(records, repairs, 
     job_id = end(records, repairs, state)
     assert records.get(job_id).status is state
     key = f"t:job:{{{job_id}}}"
-    kept = {key, f"{key}:manifest"} | ({f"{key}:end"} if state in (Status.SUCCEEDED, Status.FAILED) else set())
-    assert set(client.keys(f"*{job_id}*")) == kept
+    assert set(client.keys(f"*{job_id}*")) == {key, f"{key}:doc"}
     sets = [name for name in client.keys("t:*") if client.type(name) == "zset"]
     listed = {name for name in sets if any(job_id in member for member in client.zrange(name, 0, -1))}
-    assert listed == {"t:jobs", f"t:jobs:{state}", "t:tidy", "t:stored", "t:ended"}
+    assert listed == {f"t:jobs:local:{state}", "t:tidy", "t:stored"}
 
 
 @pytest.mark.parametrize("state", [Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED])
@@ -250,13 +249,13 @@ def test_pages_go_on_where_the_last_one_ended(records):
         records.create(job)
     expected = [j.id for j in sorted(jobs, key=lambda j: (j.created_at, j.id), reverse=True)]
     found, before = [], None
-    while page := records.page(status=None, created_after=None, before=before, limit=3):
+    while page := records.page(LOCAL, status=None, created_after=None, before=before, limit=3):
         found += [job.manifest.id for job in page]
         before = (page[-1].manifest.created_at, page[-1].manifest.id)
     assert found == expected
-    after = records.page(status=Status.QUEUED, created_after=moment, before=None, limit=100)
+    after = records.page(LOCAL, status=Status.QUEUED, created_after=moment, before=None, limit=100)
     assert [j.manifest.id for j in after] == expected[:5]
-    assert records.page(status=Status.FAILED, created_after=None, before=None, limit=3) == []
+    assert records.page(LOCAL, status=Status.FAILED, created_after=None, before=None, limit=3) == []
 
 
 def test_a_job_at_rest_costs_about_a_kilobyte(records, client):

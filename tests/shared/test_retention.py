@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from shared.jobs import Ending, Status
+from shared.jobs import LOCAL, Ending, Status
 from shared.records import JobRecords, Retention
 from tests.shared.conftest import ERROR, OUTPUT, begin, create, finish_all, lapse, manifest, taken
 
@@ -140,7 +140,7 @@ def test_a_record_made_anew_is_listed_kept_and_removed_as_any(records, client):
     asked = manifest()
     ending = Ending(status=Status.SUCCEEDED, completed_at=asked.created_at + 5, result=3, output=OUTPUT)
     retention.rebuild(asked, ending)
-    [job] = new.page(status=Status.SUCCEEDED, created_after=None, before=None, limit=10)
+    [job] = new.page(LOCAL, status=Status.SUCCEEDED, created_after=None, before=None, limit=10)
     assert (job.manifest, job.result_key) == (asked, f"jobs/{asked.id}/result.3")
     assert (job.progress.percent, job.progress.total_seconds, job.models) == (100.0, None, [])
     assert retention.stored_until(asked.created_at + 6) == [asked.id]

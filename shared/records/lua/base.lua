@@ -2,16 +2,16 @@
 -- checked here. The files of this folder make one script: base, callers, workers, repairs, retention, run.
 --
 -- Keys (p is the prefix, id the job); times are seconds by Redis's own clock:
---   p job:{id}           HASH    state, version, created, started, ended, priority, stages, deadline,
+--   p job:{id}           HASH    state, version, owner, created, started, ended, priority, stages, deadline,
 --                                pieces, reach, window, seconds           the plan, known once the job is split
 --                                restore_next, vocode_next                first piece that was not handed out
 --                                restore_done, vocode_done                pieces that are finished
 --                                front                                    restored pieces without a gap, from 0
---                                restore_model, vocode_model              who did it
+--                                restore_model, vocode_model              who did it: numbers of labels
 --                                split, result                            the attempt that won
 --                                rough                                    a worker may still write: tidy twice
---   p job:{id}:manifest  STRING  what was asked, as JSON
---   p job:{id}:end       STRING  output or error, as JSON
+--                                Of one that is over, only what is still told.
+--   p job:{id}:doc       STRING  what was asked, and when the job is over its output or error: shared/records/packing
 --   Gone when the job is over:
 --   p job:{id}:won       HASH    piece -> the attempt whose bytes count; plan: what the split found out;
 --                                waiting:piece -> pieces that go on when it has been made again; lost:piece -> how
@@ -25,12 +25,14 @@
 --   p later              ZSET    "id piece" by the time at which it is sent again
 --   p sent:$lane         ZSET    "id piece" by the number of its message in this lane
 --   p seq, p seen        HASH    lane -> number of the last message sent; of the youngest that a worker took
---   p jobs, p jobs:$state, p open:$priority   ZSET  ids by time of creation: all, of a state, not over
+--   p jobs:$owner:$state ZSET    ids by time of creation
+--   p queued, p open:$priority   ZSET  ids by time of creation: that wait, that are not over
 --   p deadlines          ZSET    id of a job that is not over, by its deadline
 --   p tidy               ZSET    id of a job whose objects are to be tidied, by when
---   p stored, p ended    ZSET    id of a job that is over by when it ended: with objects; all
+--   p stored, p ended    ZSET    id of a job that is over by when it ended: with objects; without
 --   p gone               ZSET    id of a removed job by when, until its objects are seen to be gone too
 --   p events             STREAM  id, status, version: each change of a state
+--   p labels             HASH    label of a model -> its number, and n:number -> label
 --   p stats              HASH    counters: claimed, completed, resent, expired, troubles
 --   p pulse, p amnesty   STRING  last time at which a worker reached Redis; until when no lease is taken for expired
 --
@@ -38,13 +40,12 @@
 -- What a command hands out is a message, "id piece lane number", which the caller must send. If it does not, the
 -- reconciler will: the piece lies in p sent:$lane, and younger messages overtake it or its queue stands empty.
 local p, command = ARGV[1], ARGV[2]
-local id, job, manifest, ending, won, tries, out
+local id, job, doc, won, tries, out
 
 local function enter(name)
   id = name
   job = p .. 'job:{' .. id .. '}'
-  manifest, ending, won = job .. ':manifest', job .. ':end', job .. ':won'
-  tries, out = job .. ':tries', job .. ':out'
+  doc, won, tries, out = job .. ':doc', job .. ':won', job .. ':tries', job .. ':out'
 end
 
 local MOST_EVENTS = 100000
@@ -64,6 +65,8 @@ local function stamp(time) return string.format('%.6f', time) end
 local function get(field) return redis.call('HGET', job, field) end
 local function number(field) return tonumber(get(field) or 0) end
 local function set(...) redis.call('HSET', job, ...) end
+local function drop(...) redis.call('HDEL', job, ...) end
+local function index_of(state) return p .. 'jobs:' .. get('owner') .. ':' .. state end
 local function count(what) redis.call('HINCRBY', p .. 'stats', what, 1) end
 
 local function list(text)
@@ -117,6 +120,12 @@ local function event(state)
   redis.call('XADD', p .. 'events', 'MAXLEN', '~', MOST_EVENTS, '*', 'id', id, 'status', state, 'version', get('version'))
 end
 
+-- Each record that is over costs memory for weeks: it keeps what is still told of it.
+local function forget_plan(state)
+  drop('created', 'priority', 'stages', 'deadline', 'reach', 'window', 'restore_next', 'vocode_next', 'front', 'split')
+  if state == 'succeeded' then drop('pieces', 'restore_done', 'vocode_done') end
+end
+
 local function end_job(state, moment)
   set('ended', stamp(moment))
   -- A worker may be at one of its pieces still, and write.
@@ -126,7 +135,8 @@ local function end_job(state, moment)
   redis.call('DEL', won, tries, out)
   redis.call('ZREM', p .. 'open:' .. get('priority'), id)
   redis.call('ZREM', p .. 'deadlines', id)
-  for _, index in ipairs({ 'tidy', 'stored', 'ended' }) do redis.call('ZADD', p .. index, stamp(moment), id) end
+  for _, index in ipairs({ 'tidy', 'stored' }) do redis.call('ZADD', p .. index, stamp(moment), id) end
+  forget_plan(state)
 end
 
 local function move(to)
@@ -134,8 +144,9 @@ local function move(to)
   if not from or not (MOVES[from] or {})[to] then return false end
   set('state', to)
   redis.call('HINCRBY', job, 'version', 1)
-  redis.call('ZREM', p .. 'jobs:' .. from, id)
-  redis.call('ZADD', p .. 'jobs:' .. to, get('created'), id)
+  redis.call('ZREM', index_of(from), id)
+  redis.call('ZADD', index_of(to), get('created'), id)
+  redis.call('ZREM', p .. 'queued', id)
   if to == 'processing' then set('started', stamp(now())) end
   if OVER[to] then end_job(to, now()) end
   event(to)
@@ -157,7 +168,7 @@ local function used_up(piece, cause, most)
   redis.call('HSET', tries, 'cause:' .. piece, cause)
   if attempts < tonumber(most) or not move('failed') then return false end
   local kind, index = string.match(piece, '^(%a+):?(%d*)$')
-  redis.call('SET', ending, cjson.encode({
+  redis.call('APPEND', doc, cjson.encode({
     error = {
       code = 'chunk_failed',
       message = kind .. (index ~= '' and ' of window ' .. index or '') .. ' came to nothing in ' .. attempts

@@ -1,14 +1,24 @@
 -- What callers do.
 
--- create(created, priority, stages, deadline, most, manifest) -> {'created', message}, {'known'} if the job is there,
--- or {'full'} if as many jobs of its priority are not over yet. A deadline of 0: none; most of 0: however many.
-function commands.create(created, priority, stages, deadline, most, text)
+local function open_jobs(owner)
+  local jobs = 0
+  for _, state in ipairs({ 'queued', 'processing', 'canceling' }) do
+    jobs = jobs + redis.call('ZCARD', p .. 'jobs:' .. owner .. ':' .. state)
+  end
+  return jobs
+end
+
+-- create(owner, created, priority, stages, deadline, most, most_own, document)
+-- -> {'created', message}, {'known'} if the job is there, {'full'} if as many jobs of its priority are not over yet, or
+-- {'own_full'} if as many of its owner are not. A deadline of 0: none; most of 0: however many.
+function commands.create(owner, created, priority, stages, deadline, most, most_own, text)
   if redis.call('EXISTS', job) == 1 then return { 'known' } end
   local open = p .. 'open:' .. priority
   if tonumber(most) > 0 and redis.call('ZCARD', open) >= tonumber(most) then return { 'full' } end
-  set('state', 'queued', 'version', 1, 'created', created, 'priority', priority, 'stages', stages)
-  redis.call('SET', manifest, text)
-  for _, index in ipairs({ p .. 'jobs', p .. 'jobs:queued', open }) do redis.call('ZADD', index, created, id) end
+  if tonumber(most_own) > 0 and open_jobs(owner) >= tonumber(most_own) then return { 'own_full' } end
+  set('state', 'queued', 'version', 1, 'owner', owner, 'created', created, 'priority', priority, 'stages', stages)
+  redis.call('SET', doc, text)
+  for _, index in ipairs({ index_of('queued'), p .. 'queued', open }) do redis.call('ZADD', index, created, id) end
   if tonumber(deadline) > 0 then
     set('deadline', deadline)
     redis.call('ZADD', p .. 'deadlines', deadline, id)
@@ -40,10 +50,9 @@ end
 function commands.remove()
   local state = get('state')
   if not OVER[state] then return 0 end
-  redis.call('DEL', job, manifest, ending, won, tries, out)
-  for _, index in ipairs({ 'jobs', 'jobs:' .. state, 'tidy', 'stored', 'ended' }) do
-    redis.call('ZREM', p .. index, id)
-  end
+  redis.call('ZREM', index_of(state), id)
+  for _, index in ipairs({ 'tidy', 'stored', 'ended' }) do redis.call('ZREM', p .. index, id) end
+  redis.call('DEL', job, doc, won, tries, out)
   redis.call('ZADD', p .. 'gone', stamp(now()), id)
   return 1
 end

@@ -16,6 +16,8 @@ end
 
 -- swept() -> nothing: a job that is over has no objects any more
 function commands.swept()
+  local ended = redis.call('ZSCORE', p .. 'stored', id)
+  if ended then redis.call('ZADD', p .. 'ended', ended, id) end
   redis.call('ZREM', p .. 'stored', id)
   redis.call('ZREM', p .. 'tidy', id)
 end
@@ -25,19 +27,18 @@ function commands.sunk()
   redis.call('ZREM', p .. 'gone', id)
 end
 
--- rebuild(created, priority, stages, state, started, ended, result, seconds, manifest, ending, model, …)
+-- rebuild(owner, created, state, started, ended, result, seconds, document, stage, label, …)
 -- -> 1 if the record of a job that is over was made anew, 0 if it is there
-function commands.rebuild(created, priority, stages, state, started, ended, result, seconds, text, text_of_end, ...)
+function commands.rebuild(owner, created, state, started, ended, result, seconds, text, ...)
   if redis.call('EXISTS', job) == 1 then return 0 end
-  set('state', state, 'version', 1, 'created', created, 'priority', priority, 'stages', stages, 'ended', ended)
+  set('state', state, 'version', 1, 'owner', owner, 'ended', ended)
   for name, value in pairs({ started = started, result = result, seconds = seconds }) do
     if value ~= '' then set(name, value) end
   end
   local models = { ... }
-  for i = 1, #models, 2 do set(models[i] .. '_model', models[i + 1]) end
-  redis.call('SET', manifest, text)
-  if text_of_end ~= '' then redis.call('SET', ending, text_of_end) end
-  for _, index in ipairs({ 'jobs', 'jobs:' .. state }) do redis.call('ZADD', p .. index, created, id) end
-  for _, index in ipairs({ 'stored', 'ended' }) do redis.call('ZADD', p .. index, ended, id) end
+  for i = 1, #models, 2 do set(models[i] .. '_model', number_of(models[i + 1])) end
+  redis.call('SET', doc, text)
+  redis.call('ZADD', index_of(state), created, id)
+  redis.call('ZADD', p .. 'stored', ended, id)
   return 1
 end

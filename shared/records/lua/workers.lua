@@ -55,6 +55,15 @@ local function hand_out(piece)
   if done == pieces and redis.call('HEXISTS', out, 'stitch') == 0 then send('stitch', false) end
 end
 
+-- A label is long, and of few models: a record has its number.
+local function number_of(label)
+  local known = redis.call('HGET', p .. 'labels', label)
+  if known then return known end
+  local given = redis.call('HINCRBY', p .. 'labels', 'count', 1)
+  redis.call('HSET', p .. 'labels', label, given, 'n:' .. given, label)
+  return given
+end
+
 -- Forget that a piece is done. Neither does the attempt that did it count any more, should it report again.
 local function undo(piece, attempt)
   redis.call('HDEL', won, piece)
@@ -160,7 +169,7 @@ function commands.complete(stage, i, attempt, model)
   if redis.call('HGET', won, piece) == attempt then return {} end  -- asked again: the answer was lost
   if not own(piece, attempt) then return false end
   redis.call('HINCRBY', job, stage .. '_done', 1)
-  set(stage .. '_model', model)
+  set(stage .. '_model', number_of(model))
   done(piece, attempt)
   hand_out(piece)
   return messages
@@ -194,7 +203,7 @@ function commands.succeed(attempt, output)
   if get('state') == 'succeeded' and get('result') == attempt then return 1 end
   if not own('stitch', attempt) then return 0 end
   set('result', attempt)
-  redis.call('SET', ending, output)
+  redis.call('APPEND', doc, output)
   move('succeeded')
   return 1
 end
@@ -202,7 +211,7 @@ end
 -- fail(error, piece, attempt) -> 1, or 0 if the attempt does not count
 function commands.fail(text, piece, attempt)
   if not own(piece, attempt) or not move('failed') then return 0 end
-  redis.call('SET', ending, text)
+  redis.call('APPEND', doc, text)
   return 1
 end
 
