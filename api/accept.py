@@ -20,12 +20,14 @@ class Ticket:
         job_id: 32 hexadecimal digits
         owner: see `api.caller`
         client_id: the caller's own name of it
+        max_open: jobs of the owner that may be unfinished at once; 0 for however many
 
     """
 
     job_id: str
     owner: str
     client_id: str | None = None
+    max_open: int = 0
 
 
 def accept(to: Services, ticket: Ticket, source: JobInput, options: JobOptions) -> Job:
@@ -51,7 +53,8 @@ def accept(to: Services, ticket: Ticket, source: JobInput, options: JobOptions) 
         )
         to.store.put(manifest_key(job_id), manifest.model_dump_json().encode(), content_type="application/json")
         # `known` would mean that a lost answer was asked for again: the record is ours.
-        word, messages = to.records.create(manifest, most=to.admission.most(options.priority))
+        most = to.admission.most(options.priority)
+        word, messages = to.records.create(manifest, most=most, most_own=ticket.max_open)
     except BaseException as error:
         if _take_back(to, job_id) or not isinstance(error, QueueUnavailable):
             raise
@@ -59,6 +62,9 @@ def accept(to: Services, ticket: Ticket, source: JobInput, options: JobOptions) 
     if word == "full":
         forget_objects(to, job_id)
         raise to.admission.too_many(options.priority)
+    if word == "own_full":
+        forget_objects(to, job_id)
+        raise to.admission.too_many_own(ticket.max_open)
     try:
         to.dispatcher.send(messages)
     except QueueUnavailable as error:

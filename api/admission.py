@@ -64,6 +64,14 @@ class Admission:
             headers={"Retry-After": str(_CLEARS_SECONDS)},
         )
 
+    def too_many_own(self, most: int) -> TooManyJobs:
+        """Say that a caller has too many jobs."""
+        return TooManyJobs(
+            f"{most} jobs of this key are waiting or being worked on, as many as it may have; "
+            "send this one again when some are done.",
+            headers={"Retry-After": str(_CLEARS_SECONDS)},
+        )
+
     def _check_memory(self) -> None:
         try:
             fullest = max(map(memory_share, self._servers), default=0.0)

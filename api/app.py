@@ -10,6 +10,7 @@ from flask_openapi3_swagger.templates import swagger_html_string  # type: ignore
 from pydantic import ValidationError
 
 from api import access, describe, problems
+from api.auth import door
 from api.errors import FieldError, Unprocessable, pointer
 from api.health import health, running_version
 from api.jobs import jobs
@@ -55,6 +56,7 @@ def create_app(
     app.json.compact = True  # type: ignore[attr-defined]
     connected(settings, records=records, store=store, dispatcher=dispatcher, presence=presence).install(app)
     access.install(app)
+    door.install(app)
     problems.install(app)
     for blueprint in (jobs, results, health):
         app.register_api(blueprint)
@@ -72,13 +74,18 @@ def _document(app: OpenAPI) -> None:
     result = app.paths["/v1/jobs/{job_id}/result"]
     result.head = result.get.model_copy(update={"operationId": "results_fetch_head", "summary": "Describe the result"})
     app.register_blueprint(RegisterPlugin.register(doc_url="openapi.json"))
-    app.add_url_rule("/openapi.json", "document", lambda: _without_login(app.api_doc))
+    app.add_url_rule("/openapi.json", "document", lambda: _with_keys(app.api_doc))
     app.add_url_rule("/docs", "docs", _swagger_page)
 
 
-def _without_login(document: dict[str, Any]) -> dict[str, Any]:
-    # There are no security schemes. An empty list of them would make Swagger offer to log in.
-    return {**document, "components": {"schemas": document["components"]["schemas"]}}
+def _with_keys(document: dict[str, Any]) -> dict[str, Any]:
+    """Say how a key is sent, and on which routes."""
+    schemas = document["components"]["schemas"]
+    return {
+        **document,
+        "security": describe.SECURITY,
+        "components": {"schemas": schemas, "securitySchemes": describe.SECURITY_SCHEMES},
+    }
 
 
 def _swagger_page() -> str:

@@ -1,13 +1,12 @@
 """Who asks: the API key of a request, and whose jobs it sees."""
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 from flask import g
 
-from shared.jobs import LOCAL
+from shared.access import Scope
 
-Scope = Literal["submit", "read", "admin"]
 ALL_SCOPES: frozenset[Scope] = frozenset({"submit", "read", "admin"})
 
 
@@ -19,11 +18,13 @@ class Caller:
     Attributes:
         owner: to whom what it makes belongs: the id of its key
         scopes: what it may do
+        max_open: its jobs that may be unfinished at once; 0 for however many
 
     """
 
     owner: str
     scopes: frozenset[Scope]
+    max_open: int = 0
 
     def sees(self, owner: str) -> bool:
         """Whether what belongs to *owner* is there for it."""
@@ -32,6 +33,4 @@ class Caller:
 
 def caller() -> Caller:
     """Whoever sent the request being served."""
-    if "caller" not in g:
-        g.caller = Caller(LOCAL, ALL_SCOPES)
     return cast(Caller, g.caller)

@@ -124,6 +124,9 @@ def _header(description: str, kind: str = "string") -> dict[str, Any]:
 
 _HEADERS = {
     "Location": _header("Address of the job."),
+    "WWW-Authenticate": _header("How to send a key."),
+    "RateLimit-Policy": _header("Requests that the key may send in so many seconds."),
+    "RateLimit": _header("What is left of them, and for how many seconds."),
     "Retry-After": _header("Seconds after which to ask again.", "integer"),
     "ETag": _header("Names this version."),
     "Link": _header('The next page, as `rel="next"`.'),
@@ -134,7 +137,20 @@ _HEADERS = {
     "Content-Disposition": _header("The file's name."),
 }
 
-ANY_ERROR: ResponseDict = {"default": _problem("Any other error.")}
+PUBLIC_ERRORS: ResponseDict = {"default": _problem("Any other error.")}
+#: Of every route that wants a key.
+ANY_ERROR: ResponseDict = {
+    **PUBLIC_ERRORS,
+    "401": _problem("`key_missing`, `key_invalid` or `no_keys`.", "WWW-Authenticate"),
+    "403": _problem("`scope_missing`: the key may not do this."),
+    "429": _problem("`rate_exceeded`: the key asks too often.", "Retry-After", "RateLimit-Policy", "RateLimit"),
+}
+#: How a key is sent; without one, callers of the same machine come in while there is none.
+SECURITY_SCHEMES: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer vfq_…"},
+    "key": {"type": "apiKey", "in": "header", "name": "Api-Key"},
+}
+SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"key": []}, {}]
 _NO_JOB = _problem("`job_not_found`, or `malformed_job_id`.")
 _DOWN = _problem("`queue_unavailable`, `storage_unavailable`: try again.", "Retry-After")
 _UNCHANGED = {"description": "Nothing has changed.", **_headers("ETag")}
@@ -165,7 +181,7 @@ SUBMIT_RESPONSES: ResponseDict = {
     "422": _problem(
         "`invalid_request`, `file_missing`, `file_empty`, `input_not_allowed`, `input_missing` or `input_too_large`."
     ),
-    "429": _problem("`too_many_jobs`: send it again when some are done.", "Retry-After"),
+    "429": _problem("`too_many_jobs`: send it again when some are done; or `rate_exceeded`.", "Retry-After"),
     "503": _problem("`queue_unavailable`, `storage_unavailable` or `queue_full`: try again.", "Retry-After"),
 }
 PUT_RESPONSES: ResponseDict = {

@@ -127,6 +127,41 @@ class InputTooLarge(Unprocessable):
     code: ClassVar[str] = "input_too_large"
 
 
+class KeyMissing(RequestError):
+    """The service wants a key."""
+
+    code: ClassVar[str] = "key_missing"
+    status: ClassVar[int] = 401
+
+
+class KeyInvalid(RequestError):
+    """There is no such key, or it was revoked."""
+
+    code: ClassVar[str] = "key_invalid"
+    status: ClassVar[int] = 401
+
+
+class NoKeys(RequestError):
+    """The service is open to other machines, and no key was made yet."""
+
+    code: ClassVar[str] = "no_keys"
+    status: ClassVar[int] = 401
+
+
+class ScopeMissing(RequestError):
+    """The key may not do this."""
+
+    code: ClassVar[str] = "scope_missing"
+    status: ClassVar[int] = 403
+
+
+class RateExceeded(RequestError):
+    """The key has asked as often as it may in a minute."""
+
+    code: ClassVar[str] = "rate_exceeded"
+    status: ClassVar[int] = 429
+
+
 class BeingTakenIn(RequestError):
     """Another request is taking in the same job, or it was deleted a moment ago; ask again."""
 

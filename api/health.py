@@ -16,7 +16,7 @@ PACKAGE = "voicefixer-queue"
 
 _log = log.logger("api")
 
-health = APIBlueprint("health", __name__, abp_tags=[describe.SERVICE], abp_responses=describe.ANY_ERROR)
+health = APIBlueprint("health", __name__, abp_tags=[describe.SERVICE], abp_responses=describe.PUBLIC_ERRORS)
 
 
 def running_version() -> str:

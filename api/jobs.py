@@ -68,7 +68,8 @@ def put(path: JobPath) -> Response:
     to, name = services(), path.job_id
     if not CLIENT_ID.fullmatch(name):
         raise MalformedJobId(f"{CLIENT_ID_RULE} This is none.")
-    ticket = Ticket(derived_id(caller().owner, name), caller().owner, client_id=name)
+    asking = caller()
+    ticket = Ticket(derived_id(asking.owner, name), asking.owner, client_id=name, max_open=asking.max_open)
     with taking(ticket.job_id) as right:
         if (job := to.records.get(ticket.job_id)) is not None:
             return _show(job, 200)

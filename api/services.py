@@ -8,6 +8,9 @@ from flask import Flask, current_app
 from redis.lock import Lock
 
 from api.admission import Admission
+from api.auth.rates import Rates
+from api.auth.ring import KeyRing
+from shared.access import KeyShelf
 from shared.connections import open_presence, open_records, open_store
 from shared.presence import Presence
 from shared.queues import Dispatcher, celery_app
@@ -30,6 +33,8 @@ class Services:
         dispatcher: sends work to the queues
         presence: tells which workers are alive
         admission: whether a job may come in
+        keys: API keys
+        rates: how often each may ask
         client: of the records' Redis, for what the API alone keeps there
         broker: the queues' Redis, if it is not the one with the records
 
@@ -41,6 +46,8 @@ class Services:
     dispatcher: Dispatcher
     presence: Presence
     admission: Admission
+    keys: KeyRing
+    rates: Rates
     client: redis.Redis
     broker: redis.Redis | None = None
 
@@ -85,6 +92,8 @@ def connected(
         dispatcher=dispatcher or Dispatcher(celery_app(settings)),
         presence=presence or open_presence(settings, retries=1, timeout=2),
         admission=Admission(settings, records, store, servers),
+        keys=KeyRing(KeyShelf(store)),
+        rates=Rates(own, prefix=settings.key_prefix),
         client=own,
         broker=broker,
     )

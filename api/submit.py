@@ -34,7 +34,8 @@ from shared.storage.keys import check_key
 
 def new_ticket() -> Ticket:
     """Give the ticket of a job that its caller did not name."""
-    return Ticket(uuid.uuid4().hex, caller().owner)
+    asking = caller()
+    return Ticket(uuid.uuid4().hex, asking.owner, max_open=asking.max_open)
 
 
 def submit(to: Services, request: Request, ticket: Ticket, stream: IO[bytes]) -> Job:

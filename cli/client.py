@@ -35,7 +35,10 @@ class Client:
         self._patience = patience
         # A proxy from the environment does not reach this machine's own addresses.
         own = parts.hostname in ("localhost", "127.0.0.1", "::1")
-        self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT, trust_env=not own)
+        key = os.environ.get("VFQ_API_KEY", "").strip()
+        # httpx takes the header away where a redirect leads to another host.
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT, trust_env=not own, headers=headers)
 
     def __enter__(self) -> Self:
         return self

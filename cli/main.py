@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(help="VoiceFixer's weights: fetch, check, find.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
+keys_app = typer.Typer(help="API keys: who may use the service.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
 
 
 class ModelChoice(StrEnum):
@@ -40,6 +42,12 @@ Models = Annotated[
 ]
 Folder = Annotated[Path | None, typer.Option("--dir", help="Folder of the weights; otherwise VFQ_WEIGHTS_DIR.")]
 Revision = Annotated[str | None, typer.Option("--revision", help="Revision of the hub's repository.")]
+KeysData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", help="Data folder of a one-machine stack.", show_default="VFQ_STORAGE_URL, or ~/.local/share/…"
+    ),
+]
 LOCAL = "http://127.0.0.1:8000"
 
 
@@ -193,6 +201,39 @@ def where(directory: Folder = None, revision: Revision = None, json: Json = Fals
     from cli.weights import run_where
 
     run_where(directory, revision, as_json=json)
+
+
+@keys_app.command("create")
+def keys_create(
+    name: Annotated[str, typer.Argument(help="Whose it is, for people.")],
+    scope: Annotated[list[str] | None, typer.Option(help="submit, read, admin.", show_default="submit, read")] = None,
+    submits: Annotated[int | None, typer.Option("--submits-per-minute", min=0, help="Limit of its own.")] = None,
+    jobs: Annotated[int | None, typer.Option("--max-open", min=0, help="Unfinished jobs at once; 0: any.")] = None,
+    data: KeysData = None,
+    json: Json = False,
+) -> None:
+    """Make a key and show it, this once."""
+    from cli.keys import run_create
+
+    run_create(name, scope or ["submit", "read"], submits, jobs, data, as_json=json)
+
+
+@keys_app.command("list")
+def keys_list(data: KeysData = None, json: Json = False) -> None:
+    """Show all keys, without their texts."""
+    from cli.keys import run_list
+
+    run_list(data, as_json=json)
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    key_id: Annotated[str, typer.Argument(help="Id of the key.")], data: KeysData = None, json: Json = False
+) -> None:
+    """Let a key open nothing any more."""
+    from cli.keys import run_revoke
+
+    run_revoke(key_id, data, as_json=json)
 
 
 def _value(choice: ModelChoice | None) -> str | None:

@@ -14,8 +14,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.errors import SettingsError
 
 PREFIX = "VFQ_"
-#: Variables with the same prefix that are read elsewhere: the server that commands talk to.
-NOT_SETTINGS = ("VFQ_SERVER",)
+#: Variables with the same prefix that are read elsewhere: the server that commands talk to, and their key.
+NOT_SETTINGS = ("VFQ_SERVER", "VFQ_API_KEY")
 
 RestorerType = Literal["VoiceFixerRestorer", "SpectralGateRestorer"]
 BackendName = Literal["auto", "torch", "numba", "openvino", "cuda"]
@@ -73,6 +73,15 @@ class Settings(BaseSettings):
     input_prefixes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)] = Field(
         ("incoming/",), description="Prefixes in storage whose objects a JSON job may name, comma separated."
     )
+
+    # Who is let in.
+    auth: Literal["auto", "keys", "open"] = Field(
+        "auto",
+        description="`keys`: only who has a key. `open`: anyone. `auto`: while there is no key, this machine alone.",
+    )
+    submits_per_minute: int = Field(1200, ge=0, description="Changes that a key may ask for a minute; 0: any number.")
+    reads_per_minute: int = Field(12_000, ge=0, description="Reads that a key may ask for a minute; 0: any number.")
+    max_open_per_key: int = Field(2000, ge=0, description="Unfinished jobs of one key; beyond: 429. 0: any number.")
 
     # How a recording is cut.
     core_frames: int = Field(47 * 64, ge=64, description="New frames of one window; a multiple of 64.")

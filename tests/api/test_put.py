@@ -48,7 +48,9 @@ def test_many_at_once_make_one_job(api: Api):
         client = api.client.application.test_client()
         barrier.wait()
         answer = client.put("/v1/jobs/one", data={"file": (io.BytesIO(b"RIFF...."), "a.wav")})
-        answers.append((answer.status_code, answer.json.get("id") or answer.json["code"], answer.headers["Retry-After"]))
+        answers.append(
+            (answer.status_code, answer.json.get("id") or answer.json["code"], answer.headers["Retry-After"])
+        )
 
     threads = [Thread(target=send) for _ in range(12)]
     for thread in threads:
