@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint parity seams engine overhead scale memory chaos polls fair up clean
+.PHONY: help demo test lint parity seams engine overhead scale memory rest chaos polls fair up clean
 
 PYTHON ?=
 TORCH_INDEX ?=
@@ -54,6 +54,9 @@ chaos: $(STAMPS)/swift ## does every job end, once and right, whatever dies? (AR
 
 polls: $(STAMPS)/standalone ## how soon polls are answered while workers are saturated
 	@$(PY) -m bench.polls $(ARGS)
+
+rest: $(STAMPS)/standalone ## Redis memory of jobs that are over, and the time of a page of 100,000
+	@$(PY) -m bench.rest $(ARGS)
 
 fair: $(STAMPS)/standalone ## who waits how long: a ten-hour job, a thousand small ones, interactive ones
 	@$(PY) -m bench.fair $(ARGS)

@@ -25,7 +25,8 @@ _PIECE = 1 << 16
 class Client:
     """One server. Safe to use from several threads; close it, or use it in a `with`."""
 
-    def __init__(self, url: str, *, patience: float = _PATIENCE_SECONDS) -> None:
+    def __init__(self, url: str, *, patience: float = _PATIENCE_SECONDS, key: str | None = None) -> None:
+        """Talk to the server at *url*, with the key of the environment (VFQ_API_KEY) or another; "" for none."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageProblem(
@@ -35,7 +36,7 @@ class Client:
         self._patience = patience
         # A proxy from the environment does not reach this machine's own addresses.
         own = parts.hostname in ("localhost", "127.0.0.1", "::1")
-        key = os.environ.get("VFQ_API_KEY", "").strip()
+        key = os.environ.get("VFQ_API_KEY", "").strip() if key is None else key
         # httpx takes the header away where a redirect leads to another host.
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT, trust_env=not own, headers=headers)
