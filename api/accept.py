@@ -1,5 +1,6 @@
 """Taking a job in: manifest, record, message, in this order, and back again if one of the first two fails."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from api.services import Services
@@ -78,6 +79,8 @@ def forget_objects(to: Services, job_id: str) -> None:
         to.store.delete_prefix(job_prefix(job_id))
     except StorageError as error:
         _log.warning("objects of a refused job stay in storage", job_id=job_id, reason=error.message)
+        with suppress(QueueUnavailable):
+            to.records.disown(job_id)
 
 
 def _take_back(to: Services, job_id: str) -> bool:
@@ -86,8 +89,12 @@ def _take_back(to: Services, job_id: str) -> bool:
         if not to.records.withdraw(job_id) and to.records.state(job_id) is not None:
             return False
     except QueueUnavailable as error:
-        # If the record was made, its job ends as failed once Redis is back: its recording is gone.
+        # If the record was made, its job is done once Redis is back, for its recording stays. If not, the recording
+        # without a manifest is no job, and is swept.
         _log.warning("the record of a refused job may stay", job_id=job_id, reason=error.message)
+        with suppress(StorageError):
+            to.store.delete(manifest_key(job_id))
+        return True
     forget_objects(to, job_id)
     return True
 
