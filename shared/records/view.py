@@ -21,6 +21,7 @@ def read_job(
         manifest=asked,
         status=status,
         version=int(fields["version"]),
+        event=fields.get("event"),
         started_at=_time(fields, "started"),
         completed_at=_time(fields, "ended"),
         progress=_progress(fields, status, asked.options.stages),
