@@ -233,9 +233,7 @@ def test_two_see_the_same_of_one_job_and_nothing_of_another(server, records):
 def test_a_restart_of_redis_is_outlived(server, records, redis):
     job_id, waited = submit(server), submit(server)
     with ThreadPoolExecutor(1) as pool, following(server, job_id) as events:
-        waiting = pool.submit(
-            httpx.get, f"{server.url}/v1/jobs/{waited}", headers={"Prefer": "wait=30"}, timeout=40
-        )
+        waiting = pool.submit(httpx.get, f"{server.url}/v1/jobs/{waited}", headers={"Prefer": "wait=30"}, timeout=40)
         assert next(events).data["status"] == "queued"
         redis.stop()
         time.sleep(1.5)
@@ -266,7 +264,8 @@ def test_a_client_that_hangs_up_frees_its_place(server, records):
 
 
 def test_a_stream_is_for_those_who_see_the_job(api: Api):
-    from tests.api.test_keys import key, submit as send
+    from tests.api.test_keys import key
+    from tests.api.test_keys import submit as send
 
     mine, foreign = key(api), key(api)
     fresh = make_api(api.settings, api.store)

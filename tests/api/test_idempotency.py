@@ -224,7 +224,7 @@ def test_the_second_is_told_before_it_has_sent_its_body(tmp_path, redis_url):
             status, headers, again = third.answer()
             assert (status, again, headers["idempotent-replayed"]) == (202, text, "true")
             third.begin(key, f"Content-Length: {len(body)}")
-            third.send(body[:-len(TAIL) - 1] + b"x" + TAIL)
+            third.send(body[: -len(TAIL) - 1] + b"x" + TAIL)
             status, headers, text = third.answer()
             assert (status, json.loads(text)["code"]) == (422, "idempotency_key_reused")
             third.begin(key, f"Content-Length: {len(body)}")

@@ -191,7 +191,9 @@ def test_what_the_api_answers_is_what_the_document_says(api: Api, document):
     check(api.client.get(f"/v1/jobs/{failed}"), job)
     check(api.client.get(f"/v1/jobs/{failed}", headers={"Prefer": "wait=5"}), job)
     again = f"/v1/jobs/{failed}/retry"
-    check(api.client.post(again, headers={"Idempotency-Key": "a"}), f"{job}/retry", "post")
+    made = api.client.post(again, headers={"Idempotency-Key": "a"})
+    check(made, f"{job}/retry", "post")
+    check(api.client.post(f"/v1/jobs/{made.json['id']}/cancel"), f"{job}/cancel", "post")
     check(api.client.post(again, headers={"Idempotency-Key": ""}), f"{job}/retry", "post")
     check(api.client.post(again, json={"mode": 7}), f"{job}/retry", "post")
     check(api.client.post(f"/v1/jobs/{job_id}/retry"), f"{job}/retry", "post")
