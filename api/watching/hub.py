@@ -34,9 +34,10 @@ class Watch:
 
     def wait(self, seconds: float) -> bool:
         """Sleep until there is reason to look at the job, or for so long; tells which."""
-        rung = self._bell.wait(seconds)
+        if not self._bell.wait(seconds):
+            return False  # a ring from now on is for the next call
         self._bell.clear()
-        return rung
+        return True
 
     def take(self) -> list[Change]:
         """Give the changes of state since the last call, in their order."""

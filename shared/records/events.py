@@ -14,7 +14,7 @@ from shared.jobs import Status
 _PAGE = 1000
 #: More entries than this are not looked through for the sake of one job.
 MOST_SCANNED = 20_000
-_POSITION = re.compile(r"(\d{1,20})-(\d{1,20})")
+_POSITION = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 
 
 @dataclass(frozen=True, order=True)

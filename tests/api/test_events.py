@@ -285,6 +285,38 @@ def test_a_stream_that_is_never_read_keeps_no_place(api: Api):
             answer.close()
 
 
+def test_a_stream_that_is_silent_says_so_and_comes_to_an_end(api: Api, monkeypatch):
+    monkeypatch.setattr("api.watching.stream._COMMENT_SECONDS", 0.3)
+    monkeypatch.setattr("api.watching.stream._LONGEST_SECONDS", 1.0)
+    monkeypatch.setattr("api.watching.stream.NOTICE_SECONDS", 0.05)
+    job_id = api.submit()["id"]
+    text = api.client.get(f"/v1/jobs/{job_id}/events").text
+    pieces = text.split("\n\n")
+    assert [piece for piece in pieces[2:] if piece] == [": still here"] * 3
+    assert pieces[1].splitlines()[1] == "event: status"
+
+
+def test_a_job_of_a_record_that_was_rebuilt_is_told_once_too(api: Api):
+    job_id = api.submit()["id"]
+    api.succeed(job_id)
+    api.redis.hdel(f"vfq:job:{{{job_id}}}", "event")
+    events = list(events_of(iter(api.client.get(f"/v1/jobs/{job_id}/events").text.splitlines())))
+    assert states(events) == ["succeeded"]
+    headers = {"Last-Event-ID": events[0].id}
+    assert api.client.get(f"/v1/jobs/{job_id}/events", headers=headers).status_code == 204
+
+
+def test_a_job_that_is_deleted_ends_its_stream(server, records):
+    job_id = submit(server)
+    with following(server, job_id) as events:
+        next(events)
+        records.cancel(job_id)
+        httpx.delete(f"{server.url}/v1/jobs/{job_id}")
+        rest = list(events)
+    assert states(rest) in ([], ["canceled"])
+    assert httpx.get(f"{server.url}/v1/jobs/{job_id}/events").status_code == 404
+
+
 def test_a_stopping_server_ends_its_streams_and_waits(tmp_path, redis_url):
     with running(tmp_path / "own", redis_url=redis_url, storage_url=f"file://{tmp_path}/store") as server:
         job_id = submit(server)

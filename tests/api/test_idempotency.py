@@ -166,47 +166,52 @@ def test_what_waits_and_what_is_replayed_do_not_get_into_each_others_way(api: Ap
     assert (again.json["id"], again.headers["Idempotent-Replayed"]) == (first.json["id"], "true")
 
 
-def test_fifty_equal_submits_at_once_make_one_job(tmp_path, redis_url):
+def test_fifty_equal_submits_at_once_make_one_job_and_none_is_read_in_vain(tmp_path, redis_url):
     settings = {"redis_url": redis_url, "key_prefix": "fifty:", "storage_url": f"file://{tmp_path}/store"}
-    recording = bytes(range(256)) * 2000
     with running(tmp_path / "own", **settings) as server:
-        barrier = Barrier(50)
-        with httpx.Client(base_url=server.url, timeout=30) as client, ThreadPoolExecutor(50) as pool:
-
-            def submit(_: int) -> list[httpx.Response]:
-                answers = []
-                barrier.wait()
-                while not answers or answers[-1].status_code == 409:
-                    if answers:
-                        time.sleep(0.05)
-                    form = {"files": {"file": ("a.wav", recording)}, "data": {"mode": "1"}}
-                    answers.append(client.post("/v1/jobs", headers={"Idempotency-Key": "k"}, **form))
-                return answers
-
-            sequences = list(pool.map(submit, range(50)))
-        last = [answers[-1] for answers in sequences]
-        early = [answer for answers in sequences for answer in answers[:-1]]
-        assert {answer.status_code for answer in last} == {202}
-        assert len({answer.json()["id"] for answer in last}) == 1
-        assert sum("Idempotent-Replayed" not in answer.headers for answer in last) == 1
-        assert {answer.json()["code"] for answer in early} <= {"being_taken_in"}
-        assert all(answer.headers["Retry-After"] == "1" for answer in early)
-        assert connect(redis_url).zcard("fifty:open:interactive") == 1
-        other = httpx.post(
-            f"{server.url}/v1/jobs", headers={"Idempotency-Key": "k"}, files={"file": ("a.wav", recording[1:])}
-        )
-        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
-        job_id = last[0].json()["id"]
-        stored = [path.name for path in (tmp_path / "store" / "jobs").rglob("*") if path.is_file()]
-        assert sorted(stored) == ["manifest.json", "source"]
-        assert httpx.get(f"{server.url}/v1/jobs/{job_id}").json()["input"]["bytes"] == len(recording)
+        fifty_at_once(server, tmp_path / "store", connect(redis_url))
+        refused_before_the_body(server)
 
 
-def test_the_second_is_told_before_it_has_sent_its_body(tmp_path, redis_url):
-    settings = {"redis_url": redis_url, "key_prefix": "early:", "storage_url": f"file://{tmp_path}/store"}
+def fifty_at_once(server, store, redis):
+    recording = bytes(range(256)) * 2000
+    barrier = Barrier(50)
+    with httpx.Client(base_url=server.url, timeout=30) as client, ThreadPoolExecutor(50) as pool:
+
+        def submit(_: int) -> list[httpx.Response]:
+            answers = []
+            barrier.wait()
+            while not answers or answers[-1].status_code == 409:
+                if answers:
+                    time.sleep(0.05)
+                form = {"files": {"file": ("a.wav", recording)}, "data": {"mode": "1"}}
+                answers.append(client.post("/v1/jobs", headers={"Idempotency-Key": "k"}, **form))
+            return answers
+
+        sequences = list(pool.map(submit, range(50)))
+    last = [answers[-1] for answers in sequences]
+    early = [answer for answers in sequences for answer in answers[:-1]]
+    assert {answer.status_code for answer in last} == {202}
+    assert len({answer.json()["id"] for answer in last}) == 1
+    assert sum("Idempotent-Replayed" not in answer.headers for answer in last) == 1
+    assert {answer.json()["code"] for answer in early} <= {"being_taken_in"}
+    assert all(answer.headers["Retry-After"] == "1" for answer in early)
+    assert redis.zcard("fifty:open:interactive") == 1
+    other = httpx.post(
+        f"{server.url}/v1/jobs", headers={"Idempotency-Key": "k"}, files={"file": ("a.wav", recording[1:])}
+    )
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    job_id = last[0].json()["id"]
+    stored = [path.name for path in (store / "jobs").rglob("*") if path.is_file()]
+    assert sorted(stored) == ["manifest.json", "source"]
+    assert httpx.get(f"{server.url}/v1/jobs/{job_id}").json()["input"]["bytes"] == len(recording)
+
+
+def refused_before_the_body(server):
+    """The second is told before it has sent its body; a connection whose body was read goes on."""
     body = HEAD + bytes(300_000) + TAIL
-    key = "Idempotency-Key: k"
-    with running(tmp_path / "own", **settings) as server, RawClient(server) as slow, RawClient(server) as second:
+    key = "Idempotency-Key: early"
+    with RawClient(server) as slow, RawClient(server) as second:
         slow.begin(key, f"Content-Length: {len(body)}")
         slow.send(body[:1000])
         time.sleep(0.3)
