@@ -102,7 +102,7 @@ def connected(
         admission=Admission(settings, records, store, servers),
         keys=KeyRing(KeyShelf(store)),
         rates=Rates(own, prefix=settings.key_prefix),
-        hub=Hub(open_events(settings), records.versions),
+        hub=Hub(open_events(settings), lambda job_ids: records.versions(job_ids)),
         events=Events(own, prefix=settings.key_prefix),
         places=Places(min(settings.api_watchers, settings.api_threads * 3 // 4)),
         client=own,
