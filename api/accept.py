@@ -21,6 +21,8 @@ class Ticket:
         job_id: 32 hexadecimal digits
         owner: see `api.caller`
         client_id: the caller's own name of it
+        retry_of: the job that it does again
+        request: fingerprint of its request, if it came with an Idempotency-Key
         max_open: jobs of the owner that may be unfinished at once; 0 for however many
 
     """
@@ -28,6 +30,8 @@ class Ticket:
     job_id: str
     owner: str
     client_id: str | None = None
+    retry_of: str | None = None
+    request: str | None = None
     max_open: int = 0
 
 
@@ -49,6 +53,8 @@ def accept(to: Services, ticket: Ticket, source: JobInput, options: JobOptions) 
             created_at=created,
             owner=ticket.owner,
             client_id=ticket.client_id,
+            retry_of=ticket.retry_of,
+            request=ticket.request,
             input=source,
             options=options,
         )

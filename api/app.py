@@ -17,6 +17,7 @@ from api.jobs import jobs
 from api.options import say
 from api.results import results
 from api.services import connected
+from api.watching.routes import watching
 from shared.presence import Presence
 from shared.queues import Dispatcher
 from shared.records import JobRecords
@@ -58,7 +59,7 @@ def create_app(
     access.install(app)
     door.install(app)
     problems.install(app)
-    for blueprint in (jobs, results, health):
+    for blueprint in (jobs, results, watching, health):
         app.register_api(blueprint)
     _document(app)
     return app

@@ -16,6 +16,7 @@ from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
 from api.app import create_app
+from api.watching.line import STOPPING
 from shared import log
 from shared.errors import QueueUnavailable
 from shared.redis_check import check_redis
@@ -138,6 +139,8 @@ class _Connections:
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         connection: socket.socket = environ["gunicorn.socket"]
         connection.settimeout(IDLE_SECONDS)
+        worker = _request.worker
+        environ[STOPPING] = lambda: not worker.alive
         closing = False
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -151,7 +154,8 @@ class _Connections:
         return _Lingering(body, connection) if closing else body
 
 
-def _remember(_worker: Any, request: Any) -> None:
+def _remember(worker: Any, request: Any) -> None:
+    _request.worker = worker
     _request.now = request
 
 

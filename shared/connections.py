@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from shared.presence import Presence
-from shared.records import JobRecords, Repairs, Retention, Terms, connect
+from shared.records import Events, JobRecords, Repairs, Retention, Terms, connect
 from shared.settings import Settings
 from shared.storage import ObjectStore, open_storage
 
@@ -43,6 +43,11 @@ def open_repairs(settings: Settings) -> Repairs:
 def open_retention(settings: Settings) -> Retention:
     """Open the sweeper's side of the records."""
     return Retention(connect(settings.redis_url, retries=1, timeout=5.0), prefix=settings.key_prefix)
+
+
+def open_events(settings: Settings) -> Events:
+    """Open the stream of events. In haste: who follows it looks again."""
+    return Events(connect(settings.redis_url, retries=0, timeout=5.0), prefix=settings.key_prefix)
 
 
 def open_presence(settings: Settings, *, retries: int = 8, timeout: float = 10.0) -> Presence:

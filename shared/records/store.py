@@ -167,6 +167,19 @@ class JobRecords:
             if fields and document and (job := _readable(job_id, fields, document, rank, labels))
         ]
 
+    def versions(self, job_ids: Iterable[str]) -> dict[str, int]:
+        """Tell the versions of jobs in one round trip; those that are gone are left out."""
+        ids = list(job_ids)
+
+        def ask() -> list[Any]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for job_id in ids:
+                    pipe.hget(self._script.key(job_id), "version")
+                return pipe.execute()
+
+        found = self._script.call(ask) if ids else []
+        return {job_id: int(version) for job_id, version in zip(ids, found, strict=True) if version is not None}
+
     def known(self, job_ids: Iterable[str]) -> set[str]:
         """Tell which of these jobs there are."""
         ids = list(job_ids)
