@@ -2,10 +2,15 @@
 
 from collections.abc import Callable
 
+import redis
+
 from shared.presence import Presence
 from shared.records import JobRecords, Repairs, Retention, Terms, connect
 from shared.settings import Settings
 from shared.storage import ObjectStore, open_storage
+from shared.webhooks.deliveries import Deliveries
+from shared.webhooks.endpoints import Endpoints
+from shared.webhooks.shelf import Shelf
 
 
 def open_store(settings: Settings, *, brisk: bool = False) -> ObjectStore:
@@ -43,6 +48,21 @@ def open_repairs(settings: Settings) -> Repairs:
 def open_retention(settings: Settings) -> Retention:
     """Open the sweeper's side of the records."""
     return Retention(connect(settings.redis_url, retries=1, timeout=5.0), prefix=settings.key_prefix)
+
+
+def open_deliveries(
+    settings: Settings, *, retries: int = 8, timeout: float = 10.0, client: redis.Redis | None = None
+) -> Deliveries:
+    """Open what is owed to receivers; for `retries` and `timeout` see `shared.records.connect`."""
+    client = client or connect(settings.redis_url, retries=retries, timeout=timeout)
+    return Deliveries(client, prefix=settings.key_prefix, keep=settings.webhook_keep_days * 86_400)
+
+
+def open_endpoints(settings: Settings, store: ObjectStore, client: redis.Redis) -> Endpoints:
+    """Open the registered receivers and their secrets."""
+    deliveries = open_deliveries(settings, client=client)
+    grace = settings.webhook_secret_grace_seconds
+    return Endpoints(Shelf(store), deliveries, client, prefix=settings.key_prefix, grace=grace)
 
 
 def open_presence(settings: Settings, *, retries: int = 8, timeout: float = 10.0) -> Presence:

@@ -102,6 +102,7 @@ class JobRecords:
             most,
             most_own,
             pack_manifest(manifest.model_dump_json(exclude_none=True)),
+            options.hook(),
         )
         return word, messages_of(messages)
 

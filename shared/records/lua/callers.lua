@@ -8,15 +8,17 @@ local function open_jobs(owner)
   return jobs
 end
 
--- create(owner, created, priority, stages, deadline, most, most_own, document)
+-- create(owner, created, priority, stages, deadline, most, most_own, document, hook)
 -- -> {'created', message}, {'known'} if the job is there, {'full'} if as many jobs of its priority are not over yet, or
--- {'own_full'} if as many of its owner are not. A deadline of 0: none; most of 0: however many.
-function commands.create(owner, created, priority, stages, deadline, most, most_own, text)
+-- {'own_full'} if as many of its owner are not. A deadline of 0: none; most of 0: however many;
+-- a hook of '': none.
+function commands.create(owner, created, priority, stages, deadline, most, most_own, text, hook)
   if redis.call('EXISTS', job) == 1 then return { 'known' } end
   local open = p .. 'open:' .. priority
   if tonumber(most) > 0 and redis.call('ZCARD', open) >= tonumber(most) then return { 'full' } end
   if tonumber(most_own) > 0 and open_jobs(owner) >= tonumber(most_own) then return { 'own_full' } end
   set('state', 'queued', 'version', 1, 'owner', owner, 'created', created, 'priority', priority, 'stages', stages)
+  if hook ~= '' then set('hook', hook) end
   redis.call('SET', doc, text)
   for _, index in ipairs({ index_of('queued'), p .. 'queued', open }) do redis.call('ZADD', index, created, id) end
   if tonumber(deadline) > 0 then
@@ -59,5 +61,7 @@ end
 
 -- withdraw() -> removes a job that no worker has seen; 1 if it did
 function commands.withdraw()
-  return get('state') == 'queued' and move('canceled') and commands.remove() or 0
+  if get('state') ~= 'queued' then return 0 end
+  owe_state = function() end  -- its caller was told that there is no such job
+  return move('canceled') and commands.remove() or 0
 end
