@@ -7,11 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from api.errors import FieldError, Unprocessable, pointer
+from api.webhooks.guard import url_faults
 from shared.formats import WORKING_RATE, check_output
 from shared.jobs import JobOptions
 from shared.settings import Settings
 
 Asked = TypeVar("Asked", bound=JobOptions)
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class InputReference(BaseModel):
@@ -38,14 +40,24 @@ def read_options(raw: object, settings: Settings, *, model: type[Asked]) -> Aske
     Raises:
         Unprocessable: with every field at fault.
     """
-    asked = _validated(raw, model=model)
-    faults = [*_metadata_faults(asked, settings), *_samples_faults(asked, settings), *_output_faults(asked)]
+    asked = validated(raw, model=model)
+    faults = [
+        *_metadata_faults(asked, settings),
+        *_samples_faults(asked, settings),
+        *_output_faults(asked),
+        *url_faults(asked.webhook, settings, "#/webhook"),
+    ]
     if faults:
         raise Unprocessable.of(*faults)
     return asked
 
 
-def _validated(raw: object, *, model: type[Asked]) -> Asked:
+def validated(raw: object, *, model: type[_Model]) -> _Model:
+    """Check a JSON value against a model.
+
+    Raises:
+        Unprocessable: with every field at fault.
+    """
     try:
         return model.model_validate(raw)
     except ValidationError as error:

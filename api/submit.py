@@ -79,14 +79,19 @@ def _from_form(to: Services, request: Request, ticket: Ticket, stream: IO[bytes]
 
 
 def _from_json(to: Services, ticket: Ticket, stream: IO[bytes]) -> Job:
-    asked = read_options(_json_body(stream), to.settings, model=JobRequest)
+    asked = read_options(json_body(stream), to.settings, model=JobRequest)
     to.admission.check(asked.priority)
     source = _stored_input(to, asked.input.key)
     about_job(ticket.job_id)
     return accept(to, ticket, source, asked.options())
 
 
-def _json_body(stream: IO[bytes]) -> dict[str, object]:
+def json_body(stream: IO[bytes]) -> dict[str, object]:
+    """Read a body that is a JSON object.
+
+    Raises:
+        RequestError: if it is none, or too large.
+    """
     body = bytearray()
     for piece in pieces(stream):
         body += piece

@@ -28,7 +28,13 @@ class Endpoints:
     """
 
     def __init__(
-        self, shelf: Shelf, deliveries: Deliveries, client: redis.Redis, *, prefix: str = "vfq:", grace: float = 86_400.0
+        self,
+        shelf: Shelf,
+        deliveries: Deliveries,
+        client: redis.Redis,
+        *,
+        prefix: str = "vfq:",
+        grace: float = 86_400.0,
     ) -> None:
         """Change what is on the *shelf*, one at a time; a secret is signed with for *grace* seconds after its end."""
         self._shelf = shelf
