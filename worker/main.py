@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from shared.connections import (
     open_deliveries,
     open_endpoints,
+    open_post,
     open_presence,
     open_records,
     open_repairs,
@@ -30,7 +31,6 @@ from shared.queues import STAGES, Dispatcher, celery_app, queues_of
 from shared.records import JobRecords, connect
 from shared.redis_check import check_redis
 from shared.settings import Settings
-from shared.webhooks.posting import open_post
 from worker.context import Context
 from worker.drain import Drain
 from worker.handover import Handover

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 
 import redis
 
-from shared.connections import open_deliveries, open_endpoints
+from shared.connections import open_deliveries, open_endpoints, open_post
 from shared.settings import Settings
 from shared.storage import ObjectStore
 from shared.webhooks.deliveries import Deliveries
 from shared.webhooks.endpoints import Endpoints
-from shared.webhooks.posting import open_post
 from shared.webhooks.sending import Post
 
 #: Tests that hold a thread of the API while a receiver thinks.

@@ -1,9 +1,9 @@
 """Which URLs may be called: told when they are given, and looked at again whenever they are called."""
 
 from api.errors import FieldError, Unprocessable
-from shared.errors import InvalidRequest
+from shared.connections import open_outgoing
+from shared.outgoing import UrlRefused
 from shared.settings import Settings
-from shared.webhooks.posting import check_receiver
 
 
 def url_faults(url: str | None, settings: Settings, place: str) -> list[FieldError]:
@@ -11,8 +11,8 @@ def url_faults(url: str | None, settings: Settings, place: str) -> list[FieldErr
     if url is None:
         return []
     try:
-        check_receiver(url, settings)
-    except InvalidRequest as error:
+        open_outgoing(settings).check(url)
+    except UrlRefused as error:
         return [FieldError(place, error.message)]
     return []
 

@@ -186,7 +186,7 @@ local function used_up(piece, cause, most)
     error = {
       code = 'chunk_failed',
       message = kind .. (index ~= '' and ' of window ' .. index or '') .. ' came to nothing in ' .. attempts
-        .. ' attempts; the last one: ' .. cause
+        .. (attempts == 1 and ' attempt: ' or ' attempts; the last one: ') .. cause
         .. '. If it is this recording alone, convert it with another program and send it again',
       stage = kind,
       attempts = attempts,
