@@ -32,7 +32,6 @@ def signed(message_id: str, body: str, secrets: Secrets, *, now: float) -> Messa
         "webhook-timestamp": str(timestamp),
         "webhook-signature": secrets.signature(message_id, timestamp, body),
         "content-type": "application/json",
-        "user-agent": "voicefixer-queue",
     }
     return Message(headers, body.encode())
 
