@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from api.schemas import Time, rfc3339
 from shared.webhooks.deliveries import HOOK, Delivery, State
@@ -13,7 +13,15 @@ from shared.webhooks.shelf import Endpoint
 
 _MOST_DESCRIPTION = 200
 Url = Annotated[str, Field(max_length=MOST_URL, description="http or https.")]
-Events = Annotated[tuple[Event, ...], Field(min_length=1, description="What it is told of.")]
+
+
+def _some_once(events: tuple[Event, ...]) -> tuple[Event, ...]:
+    if not events:
+        raise ValueError("must name an event, or be left out")
+    return tuple(dict.fromkeys(events))
+
+
+Events = Annotated[tuple[Event, ...], AfterValidator(_some_once), Field(description="What it is told of.")]
 Description = Annotated[str, Field(max_length=_MOST_DESCRIPTION, description="For people.")]
 
 
@@ -25,11 +33,6 @@ class EndpointRequest(BaseModel):
     url: Url
     events: Events = ENDPOINT_EVENTS
     description: Description = ""
-
-    @field_validator("events")
-    @classmethod
-    def _once(cls, events: tuple[Event, ...]) -> tuple[Event, ...]:
-        return tuple(dict.fromkeys(events))
 
 
 class EndpointChanges(BaseModel):
@@ -45,8 +48,6 @@ class EndpointChanges(BaseModel):
     def given(self) -> dict[str, object]:
         """Give what is to be changed."""
         given: dict[str, object] = self.model_dump(exclude_none=True)
-        if self.events is not None:
-            given["events"] = tuple(dict.fromkeys(self.events))
         if self.enabled is not None:
             given["disabled_reason"] = None if self.enabled else "asked"
         return given

@@ -56,7 +56,8 @@ class Receiver:
             def do_POST(self) -> None:
                 receiver._take(self)
 
-            do_GET = do_POST
+            def do_GET(self) -> None:
+                receiver._take(self)
 
             def log_message(self, *_: object) -> None:
                 pass
