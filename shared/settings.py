@@ -159,7 +159,7 @@ class Settings(BaseSettings):
     )
     webhook_timeout_seconds: float = Field(15.0, gt=0, description="A receiver that has not answered by then failed.")
     webhook_concurrency: int = Field(64, ge=1, description="Deliveries that an audio worker sends at once.")
-    webhook_per_host: int = Field(4, ge=1, description="Of them, to one host and port; one while it fails.")
+    webhook_per_host: int = Field(4, ge=1, description="Of them, to one host and port; one while it gives no answer.")
     webhook_secret_grace_seconds: float = Field(
         86_400.0, ge=0, description="After a secret was rotated, the old one is signed with for so long too."
     )

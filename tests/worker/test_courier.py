@@ -206,7 +206,7 @@ def test_slow_receivers_delay_nobody_else(house):
         time.sleep(0.2)
 
 
-def test_a_receiver_that_fails_gets_one_at_a_time():
+def test_a_receiver_that_gives_no_answer_gets_one_at_a_time():
     receivers = Receivers(most=10, room=4)
     assert (receivers.free(), receivers.rooms()) == (10, {})
     for _ in range(3):

@@ -101,7 +101,7 @@ class Courier:
         except Exception:
             log.exception("the courier met an unexpected error", delivery=call.delivery.id)
         finally:
-            self._receivers.end(call.delivery.receiver, answered=None if sent is None else sent.ok)
+            self._receivers.end(call.delivery.receiver, answered=None if sent is None else sent.status is not None)
 
     def _attempt(self, call: Call) -> Sent | None:
         delivery = call.delivery

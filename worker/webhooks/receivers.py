@@ -1,10 +1,10 @@
-"""How many deliveries each receiver gets at once: few, and one of those that fail."""
+"""How many deliveries each receiver gets at once: few, and one where the last had no answer."""
 
 import threading
 from collections import Counter, OrderedDict
 
-#: So many that failed are remembered; beyond, the oldest gets its full share again.
-_MOST_FAILING = 1000
+#: So many that gave no answer are remembered; beyond, the oldest gets its full share again.
+_MOST_SILENT = 1000
 
 
 class Receivers:
@@ -15,7 +15,7 @@ class Receivers:
         self._most = most
         self._room = room
         self._busy: Counter[str] = Counter()
-        self._failing: OrderedDict[str, None] = OrderedDict()
+        self._silent: OrderedDict[str, None] = OrderedDict()
         self._changed = threading.Condition()
 
     def free(self) -> int:
@@ -27,7 +27,7 @@ class Receivers:
         """How many more of each receiver, where it is not the usual number."""
         with self._changed:
             rooms = {receiver: self._room - count for receiver, count in self._busy.items()}
-            return rooms | {receiver: max(0, 1 - self._busy[receiver]) for receiver in self._failing}
+            return rooms | {receiver: max(0, 1 - self._busy[receiver]) for receiver in self._silent}
 
     def begin(self, receiver: str) -> None:
         """Note that one is sent."""
@@ -35,17 +35,17 @@ class Receivers:
             self._busy[receiver] += 1
 
     def end(self, receiver: str, *, answered: bool | None) -> None:
-        """Note that it was: whether it was taken; None if it was not tried."""
+        """Note that it was: whether there was an answer, whichever; None if it was not tried."""
         with self._changed:
             self._busy[receiver] -= 1
             if not self._busy[receiver]:
                 del self._busy[receiver]
             if answered is not None:
-                self._failing.pop(receiver, None)
+                self._silent.pop(receiver, None)
             if answered is False:
-                self._failing[receiver] = None
-                if len(self._failing) > _MOST_FAILING:
-                    self._failing.popitem(last=False)
+                self._silent[receiver] = None
+                if len(self._silent) > _MOST_SILENT:
+                    self._silent.popitem(last=False)
             self._changed.notify_all()
 
     def wait_idle(self, seconds: float) -> bool:
