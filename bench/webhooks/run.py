@@ -77,7 +77,7 @@ class Run:
         began = time.monotonic()
         secrets = self._register()
         with self._receiver(secrets, seed):
-            sender = threading.Thread(target=self._send_all, name="sender")
+            sender = threading.Thread(target=self._send_all, name="sender", daemon=True)
             sender.start()
             self._disturb()
             sender.join()

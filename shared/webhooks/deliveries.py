@@ -123,8 +123,11 @@ class Deliveries:
             for name, claim, fields in zip(*(iter(rows),) * 3, strict=True)
         ]
 
-    def report(self, call: Call, attempt: Attempt, state: State, *, again_in: float = 0.0) -> bool:
-        """Note an attempt; `pending`: there will be another one. False if the claim does not count any more."""
+    def report(self, call: Call, attempt: Attempt, state: State | Literal["gone"], *, again_in: float = 0.0) -> bool:
+        """Note an attempt; False if the claim does not count any more.
+
+        `pending`: there will be another one. `gone`: it failed, and a job's own hook is owed nothing more.
+        """
         words = (attempt.line(), state, again_in, self._keep)
         return bool(self._script.run("report_call", call.delivery.id, call.claim, *words))
 
@@ -135,10 +138,6 @@ class Deliveries:
     def drop(self, call: Call) -> None:
         """End a delivery whose receiver is not there any more."""
         self._script.run("drop_call", call.delivery.id, self._keep)
-
-    def end_hook(self, job_id: str) -> None:
-        """Owe nothing more to a job's own hook, and drop what is owed."""
-        self._script.run("end_hook", job_id, self._keep)
 
     def get(self, delivery_id: str) -> Delivery | None:
         """Read one; None if there is none."""
