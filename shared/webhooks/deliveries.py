@@ -1,6 +1,7 @@
 """Deliveries in Redis: what is owed, what is due, and what became of each attempt."""
 
 import json
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -92,10 +93,23 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Call:
-    """A delivery that is due, claimed under a number."""
+    """
+    A delivery that is due.
+
+    Attributes:
+        delivery: as it was when it was claimed
+        claim: number under which it was
+        ahead: seconds by which Redis's clock is ahead of this machine's
+
+    """
 
     delivery: Delivery
     claim: int
+    ahead: float = 0.0
+
+    def now(self) -> float:
+        """Tell the time by Redis's clock: a worker's may be so far off that nobody takes what it signs."""
+        return time.time() + self.ahead
 
 
 class Deliveries:
@@ -117,9 +131,10 @@ class Deliveries:
         After *lease* seconds without a report others take it.
         """
         told = [word for receiver, left in rooms.items() for word in (receiver, left)]
-        rows = self._script.run("claim_calls", most, room, lease, *told)
+        moment, *rows = self._script.run("claim_calls", most, room, lease, *told)
+        ahead = float(moment) - time.time()
         return [
-            Call(_delivery(name, _pairs(fields)), int(claim))
+            Call(_delivery(name, _pairs(fields)), int(claim), ahead)
             for name, claim, fields in zip(*(iter(rows),) * 3, strict=True)
         ]
 

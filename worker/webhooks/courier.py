@@ -117,7 +117,7 @@ class Courier:
             self._deliveries.drop(call)
             log.info("a delivery has no receiver any more", delivery=delivery.id)
             return None
-        now = time.time()
+        now = call.now()
         sent = send(self._post, target.url, signed(delivery.id, delivery.body(), target.secrets, now=now))
         self._note(call, target, Attempt(now, sent.outcome, sent.milliseconds), sent)
         return sent

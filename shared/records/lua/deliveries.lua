@@ -130,15 +130,16 @@ function commands.delist(owner, endpoint)
   redis.call('HDEL', p .. 'endpoints:' .. owner, endpoint)
 end
 
--- claim_calls(limit, room, lease, receiver, its room, …) -> id, claim, fields, …
+-- claim_calls(limit, room, lease, receiver, its room, …) -> the time, id, claim, fields, …
 -- Gives what is due, at most `room` of a receiver unless told otherwise; who is not heard of for `lease` seconds loses
 -- it.
 function commands.claim_calls(limit, room, lease, ...)
   local asked, rooms, found, moment = { ... }, {}, {}, now()
+  found[1] = stamp(moment)
   for i = 1, #asked, 2 do rooms[asked[i]] = tonumber(asked[i + 1]) end
   limit = tonumber(limit)
   for _, receiver in ipairs(redis.call('ZRANGEBYSCORE', p .. 'calls', '-inf', stamp(moment), 'LIMIT', 0, 1000)) do
-    local most = math.min(rooms[receiver] or tonumber(room), limit - #found / 3)
+    local most = math.min(rooms[receiver] or tonumber(room), limit - (#found - 1) / 3)
     if most > 0 then
       local due = redis.call('ZRANGEBYSCORE', p .. 'calls:' .. receiver, '-inf', stamp(moment), 'LIMIT', 0, most)
       for _, name in ipairs(due) do
