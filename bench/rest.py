@@ -1,8 +1,8 @@
 """What jobs cost at rest: Redis memory per job that is over, and how soon a page of a long list is answered.
 
 ``python -m bench.rest`` passes jobs through all their states by the commands that API and workers give, with only the
-work between left out, and prints bytes per job and milliseconds per page of a hundred (each is asked for three times and takes the middle one).
-It exits 1 above 1,200 bytes or 50 ms.
+work between left out. It prints bytes per job and milliseconds per page of a hundred, each the middle of three askings,
+and exits 1 above 1,200 bytes or 50 ms.
 """
 
 import argparse

@@ -162,7 +162,7 @@ def test_pieces_without_a_window_are_named_too(client):
     records.use_up(job_id, taken(records, job_id, SPLIT), "it broke")
     error = records.get(job_id).error
     assert (error.code, error.stage) == ("chunk_failed", "split")
-    assert error.message.startswith("split came to nothing in 1 attempts")
+    assert error.message.startswith("split came to nothing in 1 attempt: it broke")
 
 
 def test_attempts_of_one_piece_are_not_those_of_another(records, piece):
