@@ -11,7 +11,8 @@ from api.admission import Admission
 from api.auth.rates import Rates
 from api.auth.ring import KeyRing
 from shared.access import KeyShelf
-from shared.connections import open_presence, open_records, open_store
+from shared.connections import open_outgoing, open_presence, open_records, open_store
+from shared.outgoing import Outgoing
 from shared.presence import Presence
 from shared.queues import Dispatcher, celery_app
 from shared.records import JobRecords, connect
@@ -35,6 +36,7 @@ class Services:
         admission: whether a job may come in
         keys: API keys
         rates: how often each may ask
+        outgoing: tells which URLs of others may be called
         client: of the records' Redis, for what the API alone keeps there
         broker: the queues' Redis, if it is not the one with the records
 
@@ -48,6 +50,7 @@ class Services:
     admission: Admission
     keys: KeyRing
     rates: Rates
+    outgoing: Outgoing
     client: redis.Redis
     broker: redis.Redis | None = None
 
@@ -73,6 +76,7 @@ def connected(
     store: ObjectStore | None,
     dispatcher: Dispatcher | None,
     presence: Presence | None,
+    outgoing: Outgoing | None,
 ) -> Services:
     """Open what is not given. Nothing is sent yet.
 
@@ -94,6 +98,7 @@ def connected(
         admission=Admission(settings, records, store, servers),
         keys=KeyRing(KeyShelf(store)),
         rates=Rates(own, prefix=settings.key_prefix),
+        outgoing=outgoing or open_outgoing(settings),
         client=own,
         broker=broker,
     )
