@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from shared.connections import (
     open_deliveries,
     open_endpoints,
+    open_outgoing,
     open_post,
     open_presence,
     open_records,
@@ -87,7 +88,17 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
     beat = _Beat(settings, stages, engine, leases)
     mels = _handover(settings, stages, beat, hasty)
     dispatcher = Dispatcher(app)
-    context = Context(settings, records, open_retention(settings), store, dispatcher, leases, engine, mels)
+    context = Context(
+        settings,
+        records,
+        open_retention(settings),
+        store,
+        dispatcher,
+        leases,
+        engine,
+        mels,
+        outgoing=open_outgoing(settings),
+    )
     register(app, context, kinds)
     drain = Drain(leases, hasty, dispatcher, seconds=settings.drain_seconds, over=stopping)
     with beat, _helpers(context, app, drain, stages):
