@@ -17,6 +17,7 @@ from api.jobs import jobs
 from api.options import say
 from api.results import results
 from api.services import connected
+from api.watching.routes import watching
 from api.webhooks import describe as webhooks_described
 from api.webhooks.routes import webhooks
 from shared.outgoing import Outgoing
@@ -64,7 +65,7 @@ def create_app(
     access.install(app)
     door.install(app)
     problems.install(app)
-    for blueprint in (jobs, results, webhooks, health):
+    for blueprint in (jobs, results, watching, webhooks, health):
         app.register_api(blueprint)
     _document(app)
     return app

@@ -71,6 +71,7 @@ class Urls(BaseModel):
 
     this: str = Field(alias="self")
     cancel: str
+    events: str
     result: str
 
 
@@ -79,6 +80,7 @@ class JobView(BaseModel):
 
     id: str
     client_id: str | None = Field(description="The caller's own name of the job, if it was given one.")
+    retry_of: str | None = Field(description="Id of the job that this one does again, if it does.")
     status: Status
     input: InputView
     options: OptionsView
@@ -102,13 +104,14 @@ class JobPage(BaseModel):
     next: str | None = Field(description="Address of the next page; null on the last.")
 
 
-def view(job: Job) -> JobView:
-    """Show a job."""
+def view(job: Job, urls: Urls | None = None) -> JobView:
+    """Show a job; outside of a request *urls* must be given."""
     asked = job.manifest
     options = asked.options
     return JobView(
         id=asked.id,
         client_id=asked.client_id,
+        retry_of=asked.retry_of,
         status=job.status,
         input=_input(job),
         options=OptionsView.model_validate(options, from_attributes=True),
@@ -122,13 +125,13 @@ def view(job: Job) -> JobView:
         queue_position=job.queue_position,
         progress=job.progress,
         models=job.models,
-        urls=_urls(asked.id),
+        urls=urls or urls_of(asked.id),
     )
 
 
-def dump(job: Job) -> dict[str, Any]:
+def dump(job: Job, urls: Urls | None = None) -> dict[str, Any]:
     """Show a job as JSON; of its input only what there is of `OF_SOME_INPUTS`."""
-    shown = view(job).model_dump(mode="json", by_alias=True)
+    shown = view(job, urls).model_dump(mode="json", by_alias=True)
     for name in OF_SOME_INPUTS:
         if shown["input"][name] is None:
             del shown["input"][name]
@@ -175,10 +178,12 @@ def _between(begin: float | None, end: float | None) -> float | None:
     return None if begin is None or end is None else round(max(0.0, end - begin), 3)
 
 
-def _urls(job_id: str) -> Urls:
+def urls_of(job_id: str) -> Urls:
+    """Give the addresses of a job."""
     # Without scheme and host: they hold behind any proxy.
     return Urls(
         this=url_for("jobs.read", job_id=job_id),
         cancel=url_for("jobs.cancel", job_id=job_id),
+        events=url_for("watching.events", job_id=job_id),
         result=url_for("results.fetch", job_id=job_id),
     )
