@@ -18,6 +18,9 @@ from api.options import say
 from api.results import results
 from api.services import connected
 from api.watching.routes import watching
+from api.webhooks import describe as webhooks_described
+from api.webhooks.routes import webhooks
+from shared.outgoing import Outgoing
 from shared.presence import Presence
 from shared.queues import Dispatcher
 from shared.records import JobRecords
@@ -37,6 +40,7 @@ def create_app(
     store: ObjectStore | None = None,
     dispatcher: Dispatcher | None = None,
     presence: Presence | None = None,
+    outgoing: Outgoing | None = None,
 ) -> OpenAPI:
     """Make the application; what is not given is opened as the settings say. Nothing is connected yet.
 
@@ -55,11 +59,13 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.compact = True  # type: ignore[attr-defined]
-    connected(settings, records=records, store=store, dispatcher=dispatcher, presence=presence).install(app)
+    connected(
+        settings, records=records, store=store, dispatcher=dispatcher, presence=presence, outgoing=outgoing
+    ).install(app)
     access.install(app)
     door.install(app)
     problems.install(app)
-    for blueprint in (jobs, results, watching, health):
+    for blueprint in (jobs, results, watching, webhooks, health):
         app.register_api(blueprint)
     _document(app)
     return app
@@ -71,7 +77,7 @@ def _refuse_query(error: ValidationError) -> Response:
 
 def _document(app: OpenAPI) -> None:
     """Serve the OpenAPI document and Swagger's page, whose files come from a package and not from the net."""
-    app.components_schemas.update(describe.components())
+    app.components_schemas.update(describe.components(*webhooks_described.MODELS))
     result = app.paths["/v1/jobs/{job_id}/result"]
     result.head = result.get.model_copy(update={"operationId": "results_fetch_head", "summary": "Describe the result"})
     app.register_blueprint(RegisterPlugin.register(doc_url="openapi.json"))

@@ -17,6 +17,8 @@ JOBS = Tag(name="Jobs", description="Submit recordings and follow them.")
 RESULTS = Tag(name="Results", description="Fetch what came out.")
 SERVICE = Tag(name="Service", description="How the service is.")
 
+Mode = Literal["validation", "serialization"]
+
 #: Seconds after which it pays to ask again.
 RETRY_AFTER = 1
 
@@ -47,6 +49,10 @@ _STAGES = JobOptions.model_fields["stages"].description
 #: What a form holds otherwise than JSON: a list would be sent as several fields.
 _FLAT: dict[str, Any] = {
     "stages": (Literal["restore,vocode", "restore", "vocode"], Field("restore,vocode", description=_STAGES)),
+    "webhook_events_filter": (
+        str | None,
+        Field(None, description=JobOptions.model_fields["webhook_events_filter"].description),
+    ),
     **{
         f"output_{name}": (info.annotation, Field(None, alias=f"output.{name}", description=info.description))
         for name, info in OutputRequest.model_fields.items()
@@ -82,10 +88,9 @@ def _reference(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
-def components() -> dict[str, Schema]:
-    """Give the schemas that the descriptions refer to, with those that they refer to in turn."""
-    found: dict[str, Schema] = {}
-    for model, mode in (
+def components(*more: tuple[type[BaseModel], Mode]) -> dict[str, Schema]:
+    """Give the schemas that the descriptions refer to, with those that they refer to in turn; *more* of other rooms."""
+    models: list[tuple[type[BaseModel], Mode]] = [
         (JobView, "serialization"),
         (JobPage, "serialization"),
         (Problem, "serialization"),
@@ -94,8 +99,11 @@ def components() -> dict[str, Schema]:
         (Version, "serialization"),
         (JobRequest, "validation"),
         (SubmitForm, "validation"),
-    ):
-        schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode=mode)  # type: ignore[arg-type]
+        *more,
+    ]
+    found: dict[str, Schema] = {}
+    for model, mode in models:
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode=mode)
         inner = schema.pop("$defs", {})
         schema = _as_form(schema) if model is SubmitForm else schema
         found |= {name: Schema(**one) for name, one in {**inner, model.__name__: schema}.items()}
@@ -141,6 +149,7 @@ _HEADERS = {
 
 #: For rooms that describe their own routes.
 json_answer, problem, header = _json, _problem, _header
+reference = _reference
 
 PUBLIC_ERRORS: ResponseDict = {"default": _problem("Any other error.")}
 #: Of every route that wants a key.
@@ -158,6 +167,7 @@ SECURITY_SCHEMES: dict[str, Any] = {
 SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"key": []}, {}]
 _NO_JOB = _problem("`job_not_found`, or `malformed_job_id`.")
 _DOWN = _problem("`queue_unavailable`, `storage_unavailable`: try again.", "Retry-After")
+DOWN = _DOWN
 _UNCHANGED = {"description": "Nothing has changed.", **_headers("ETag")}
 _AUDIO = {
     media_type: {"schema": {"type": "string", "format": "binary"}}
@@ -188,8 +198,8 @@ SUBMIT_RESPONSES: ResponseDict = {
     "413": _problem("`upload_too_large`, or `form_too_large`."),
     "415": _problem("`unsupported_media_type`."),
     "422": _problem(
-        "`invalid_request`, `file_missing`, `file_empty`, `input_not_allowed`, `input_missing`, `input_too_large` "
-        "or `idempotency_key_reused`."
+        "`invalid_request`, `file_missing`, `file_empty`, `input_not_allowed`, `input_missing`, `input_too_large`, "
+        "`url_refused` or `idempotency_key_reused`."
     ),
     "429": _problem("`too_many_jobs`: send it again when some are done; or `rate_exceeded`.", "Retry-After"),
     "503": _problem("`queue_unavailable`, `storage_unavailable` or `queue_full`: try again.", "Retry-After"),

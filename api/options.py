@@ -1,29 +1,48 @@
 """A job's options, checked: every fault is told with its place."""
 
 import json
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from api.errors import FieldError, Unprocessable, pointer
+from api.webhooks.guard import refuse_bad_url
 from shared.formats import WORKING_RATE, check_output
 from shared.jobs import JobOptions
+from shared.outgoing import LONGEST_URL
 from shared.settings import Settings
 
 Asked = TypeVar("Asked", bound=JobOptions)
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class InputReference(BaseModel):
-    """A recording that is in storage already."""
+    """Where a recording is that does not come with the request: one of these."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    key: str = Field(description="Key of the object, under one of the prefixes that the service allows.")
+    key: str | None = Field(
+        None, description="An object in storage: its key, under one of the prefixes that the service allows."
+    )
+    url: str | None = Field(
+        None,
+        repr=False,
+        max_length=LONGEST_URL,
+        description="An http or https address out in the world, from which a worker fetches the recording. "
+        "Its query may be a secret, as in a presigned URL: it is never shown.",
+    )
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        names = list(type(self).model_fields)
+        if sum(getattr(self, name) is not None for name in names) != 1:
+            raise ValueError(f"must name one of {' or '.join(names)}")
+        return self
 
 
 class JobRequest(JobOptions):
-    """A job for an object in storage: where it lies, and the options."""
+    """A job for a recording that does not come with the request: where it is, and the options."""
 
     input: InputReference
 
@@ -38,14 +57,24 @@ def read_options(raw: object, settings: Settings, *, model: type[Asked]) -> Aske
     Raises:
         Unprocessable: with every field at fault.
     """
-    asked = _validated(raw, model=model)
-    faults = [*_metadata_faults(asked, settings), *_samples_faults(asked, settings), *_output_faults(asked)]
+    asked = validated(raw, model=model)
+    faults = [
+        *_metadata_faults(asked, settings),
+        *_samples_faults(asked, settings),
+        *_output_faults(asked),
+    ]
     if faults:
         raise Unprocessable.of(*faults)
+    refuse_bad_url(asked.webhook, settings, "#/webhook")
     return asked
 
 
-def _validated(raw: object, *, model: type[Asked]) -> Asked:
+def validated(raw: object, *, model: type[_Model]) -> _Model:
+    """Check a JSON value against a model.
+
+    Raises:
+        Unprocessable: with every field at fault.
+    """
     try:
         return model.model_validate(raw)
     except ValidationError as error:

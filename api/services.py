@@ -12,8 +12,10 @@ from api.auth.rates import Rates
 from api.auth.ring import KeyRing
 from api.watching.hub import Hub
 from api.watching.places import Places
+from api.webhooks.connections import Webhooks, open_webhooks
 from shared.access import KeyShelf
-from shared.connections import open_events, open_presence, open_records, open_store
+from shared.connections import open_events, open_outgoing, open_presence, open_records, open_store
+from shared.outgoing import Outgoing
 from shared.presence import Presence
 from shared.queues import Dispatcher, celery_app
 from shared.records import Events, JobRecords, connect
@@ -37,6 +39,8 @@ class Services:
         admission: whether a job may come in
         keys: API keys
         rates: how often each may ask
+        webhooks: receivers, and what they are owed
+        outgoing: tells which URLs of others may be called
         hub: wakes those that watch jobs
         events: the stream of events
         places: of requests that wait or stream
@@ -53,6 +57,8 @@ class Services:
     admission: Admission
     keys: KeyRing
     rates: Rates
+    webhooks: Webhooks
+    outgoing: Outgoing
     hub: Hub
     places: Places
     events: Events
@@ -81,6 +87,7 @@ def connected(
     store: ObjectStore | None,
     dispatcher: Dispatcher | None,
     presence: Presence | None,
+    outgoing: Outgoing | None,
 ) -> Services:
     """Open what is not given. Nothing is sent yet.
 
@@ -102,6 +109,8 @@ def connected(
         admission=Admission(settings, records, store, servers),
         keys=KeyRing(KeyShelf(store)),
         rates=Rates(own, prefix=settings.key_prefix),
+        webhooks=open_webhooks(settings, store, own),
+        outgoing=outgoing or open_outgoing(settings),
         hub=Hub(open_events(settings), lambda job_ids: records.versions(job_ids)),
         events=Events(own, prefix=settings.key_prefix),
         places=Places(min(settings.api_watchers, settings.api_threads * 3 // 4)),

@@ -3,8 +3,9 @@
 from collections import Counter
 
 from cli.output import emit, say, tell
-from shared.connections import open_records, open_retention, open_store
+from shared.connections import open_endpoints, open_records, open_retention, open_store
 from shared.queues import Dispatcher, celery_app
+from shared.records import connect
 from shared.recovery import Found, Recovery
 from shared.settings import Settings, load_settings
 
@@ -23,9 +24,9 @@ def run_recover(*, as_json: bool) -> None:
 
 def recover(settings: Settings, *, as_json: bool = False) -> Counter[Found]:
     """Do it, and count what became of the jobs."""
-    recovery = Recovery(
-        open_store(settings), open_records(settings), open_retention(settings), Dispatcher(celery_app(settings))
-    )
+    store, client = open_store(settings), connect(settings.redis_url)
+    open_endpoints(settings, store, client).reload()  # first: jobs that begin again owe them what becomes of them
+    recovery = Recovery(store, open_records(settings), open_retention(settings), Dispatcher(celery_app(settings)))
     counts: Counter[Found] = Counter()
     for job_id, found in recovery.all():
         counts[found] += 1

@@ -67,6 +67,8 @@ def test_options_come_as_single_fields(api: Api):
         "deadline_seconds": 90.5,
         "samples": None,
         "output": {"format": "flac", "sample_rate": "input", "bit_depth": 24, "channels": 1},
+        "webhook": None,
+        "webhook_events_filter": None,
     }
     assert api.waiting("bulk") == 1
 
@@ -290,9 +292,13 @@ def test_an_object_in_storage_becomes_a_job(stored_api: Api):
         (b'{"input": {"key": "incoming/a"}, "seed": ' + b"9" * 5000 + b"}", 400, "invalid_json", []),
         (b'{"seed": 1, "seed": 1}', 422, "invalid_request", ["#"]),
         (b"{}", 422, "invalid_request", ["#/input"]),
-        (b'{"input": {}}', 422, "invalid_request", ["#/input/key"]),
+        (b'{"input": {}}', 422, "invalid_request", ["#/input"]),
+        (b'{"input": {"key": null, "url": null}}', 422, "invalid_request", ["#/input"]),
         (b'{"input": "a.wav"}', 422, "invalid_request", ["#/input"]),
-        (b'{"input": {"key": "incoming/a", "url": "x"}}', 422, "invalid_request", ["#/input/url"]),
+        (b'{"input": {"key": "incoming/a", "url": "http://a.example/"}}', 422, "invalid_request", ["#/input"]),
+        (b'{"input": {"key": "incoming/a", "path": "x"}}', 422, "invalid_request", ["#/input/path"]),
+        (b'{"input": {"url": 5}}', 422, "invalid_request", ["#/input/url"]),
+        (b'{"input": {"url": "http://a.example/' + b"a" * 5000 + b'"}}', 422, "invalid_request", ["#/input/url"]),
         (b'{"input": {"key": "incoming/a"}, "mode": 9}', 422, "invalid_request", ["#/mode"]),
         (b'{"input": {"key": "incoming/none"}}', 422, "input_missing", ["#/input/key"]),
         (b'{"input": {"key": "jobs/a/source"}}', 422, "input_not_allowed", ["#/input/key"]),

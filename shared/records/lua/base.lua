@@ -1,5 +1,6 @@
 -- What all commands share. Every change of a job is one command a call, each atomic: the state that it leaves is
--- checked here. The files of this folder make one script: base, callers, workers, repairs, retention, run.
+-- checked here. The files of this folder make one script: base, deliveries, callers, workers, repairs,
+-- retention, run.
 --
 -- Keys (p is the prefix, id the job); times are seconds by Redis's own clock:
 --   p job:{id}           HASH    state, version, owner, name, created, started, ended, priority, stages, deadline,
@@ -11,6 +12,7 @@
 --                                restore_model, vocode_model              who did it: numbers of labels
 --                                split, result                            the attempt that won
 --                                rough                                    a worker may still write: tidy twice
+--                                hook, told                               its own webhook; when progress was last told
 --                                Of one that is over, only what is still told.
 --   p job:{id}:doc       STRING  what was asked, and when the job is over its output or error: shared/records/packing
 --   Gone when the job is over:
@@ -19,7 +21,8 @@
 --                                often its work was lost
 --   p job:{id}:tries     HASH    piece -> number of the latest claim, the fence; owner:piece -> who holds its lease;
 --                                running:piece -> the claim that works at it; failed:piece -> attempts used up, and
---                                cause:piece -> by what; troubles:piece -> times it was put off; gone with the piece
+--                                cause:piece -> by what; troubles:piece -> times it was put off, and
+--                                absences:piece -> times for what others owe; gone with the piece
 --   p job:{id}:out       HASH    piece that was handed out and is not done -> where it is: leased, later, or the lane
 --                                of the queue where its message waits
 --   p leases             ZSET    "id piece" by the time until which its lease holds
@@ -36,6 +39,15 @@
 --   p events             STREAM  id, status, version: each change of a state
 --   p labels             HASH    label of a model -> its number, and n:number -> label
 --   p stats              HASH    counters: claimed, completed, resent, expired, troubles
+--   p delivery:$id       HASH    what is owed to a receiver: owner, subject (a job or batch), target (`hook`, or an
+--                                endpoint), type, sequence, status, url (of a hook), extra, receiver, at; and how it
+--                                went: state (pending, delivered, failed, dropped), attempts, claims, next, ended, log
+--   p deliveries:$subject ZSET   ids of its deliveries by when they are forgotten; +inf of those that are pending
+--   p calls              ZSET    receiver (host:port) by the time of its next attempt
+--   p calls:$receiver    ZSET    ids of deliveries by the time of the next attempt, or until when one is claimed
+--   p endpoints:$owner   HASH    endpoint -> revision, receiver and types
+--   p endpoints          STRING  there once the endpoints were read from storage
+--   p told:$subject:$target STRING  delivery of the last progress
 --   p pulse, p amnesty   STRING  last time at which a worker reached Redis; until when no lease is taken for expired
 --
 -- A piece is `split`, `stitch`, `restore:$i` or `vocode:$i`; a lane is `$priority:$kind`, or that and `:again`.
@@ -113,15 +125,18 @@ end
 
 local function forget_tries(piece)
   redis.call('HDEL', tries, piece, 'owner:' .. piece, 'running:' .. piece, 'failed:' .. piece, 'cause:' .. piece,
-    'troubles:' .. piece)
+    'troubles:' .. piece, 'absences:' .. piece)
 end
 
 -- The state machine.
+
+local owe, owe_state, owe_progress  -- deliveries.lua
 
 local function event(state)
   local at = redis.call('XADD', p .. 'events', 'MAXLEN', '~', MOST_EVENTS, '*', 'id', id, 'status', state, 'version',
     get('version'))
   set('event', (string.gsub(at, '-0$', '')))  -- a number takes half the room of a text
+  owe_state(state)
 end
 
 -- Each record that is over costs memory for weeks: it keeps what is still told of it.

@@ -17,10 +17,11 @@ local function take_name(name)
   set('name', name)
 end
 
--- create(owner, name, created, priority, stages, deadline, most, most_own, document)
--- -> {'created', message}, {'known', id} if the job is there, or one of this name, {'full'} if as many jobs of its priority are not over yet, or
--- {'own_full'} if as many of its owner are not. A deadline of 0: none; most of 0: however many.
-function commands.create(owner, name, created, priority, stages, deadline, most, most_own, text)
+-- create(owner, name, created, priority, stages, deadline, most, most_own, document, hook)
+-- -> {'created', message}, {'known', id} if the job is there, or one of this name, {'full'} if as many jobs of its
+-- priority are not over yet, or {'own_full'} if as many of its owner are not. A deadline of 0: none; most of 0: however
+-- many; a name or hook of '': none.
+function commands.create(owner, name, created, priority, stages, deadline, most, most_own, text, hook)
   if redis.call('EXISTS', job) == 1 then return { 'known', id } end
   local open = p .. 'open:' .. priority
   if tonumber(most) > 0 and redis.call('ZCARD', open) >= tonumber(most) then return { 'full' } end
@@ -28,6 +29,7 @@ function commands.create(owner, name, created, priority, stages, deadline, most,
   local other = take_name(name)
   if other then return { 'known', other } end
   set('state', 'queued', 'version', 1, 'owner', owner, 'created', created, 'priority', priority, 'stages', stages)
+  if hook ~= '' then set('hook', hook) end
   redis.call('SET', doc, text)
   for _, index in ipairs({ index_of('queued'), p .. 'queued', open }) do redis.call('ZADD', index, created, id) end
   if tonumber(deadline) > 0 then
@@ -77,5 +79,7 @@ end
 
 -- withdraw() -> removes a job that no worker has seen; 1 if it did
 function commands.withdraw()
-  return get('state') == 'queued' and move('canceled') and commands.remove() or 0
+  if get('state') ~= 'queued' then return 0 end
+  owe_state = function() end  -- its caller was told that there is no such job
+  return move('canceled') and commands.remove() or 0
 end
