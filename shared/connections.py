@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from shared.outgoing import AllowList, Outgoing, Policy
 from shared.presence import Presence
 from shared.records import Events, JobRecords, Repairs, Retention, Terms, connect
 from shared.settings import Settings
@@ -53,3 +54,8 @@ def open_events(settings: Settings) -> Events:
 def open_presence(settings: Settings, *, retries: int = 8, timeout: float = 10.0) -> Presence:
     """Open the register of live workers; for `retries` and `timeout` see `shared.records.connect`."""
     return Presence(connect(settings.redis_url, retries=retries, timeout=timeout), prefix=settings.key_prefix)
+
+
+def open_outgoing(settings: Settings) -> Outgoing:
+    """Make the client for URLs that callers name; nothing is sent yet."""
+    return Outgoing(Policy(allow=AllowList.of(settings.outgoing_allow)))

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import SettingsError
+from shared.outgoing.allow import AllowList
 
 PREFIX = "VFQ_"
 #: Variables with the same prefix that are read elsewhere: the server that commands talk to, and their key.
@@ -34,6 +35,11 @@ def _redis_url(value: str) -> str:
         redis.ConnectionPool.from_url(value)
     except ValueError:  # its text would show the URL, which may hold a password
         raise ValueError("must be redis://host:port/number, rediss://… or unix:///path") from None
+    return value
+
+
+def _allow_list(value: tuple[str, ...]) -> tuple[str, ...]:
+    AllowList.of(value)
     return value
 
 
@@ -73,6 +79,16 @@ class Settings(BaseSettings):
     input_prefixes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)] = Field(
         ("incoming/",), description="Prefixes in storage whose objects a JSON job may name, comma separated."
     )
+
+    # Which URLs of others are called.
+    outgoing_allow: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_split_commas), AfterValidator(_allow_list)
+    ] = Field(
+        (),
+        description="Names, addresses and networks inside that URLs may lead to, `:port` or not, comma separated.",
+    )
+    input_url_seconds: float = Field(600.0, gt=0, description="Longest download of a recording from its `input.url`.")
+    input_url_attempts: int = Field(6, ge=1, description="Tries of one whose server is away; then its job fails.")
 
     # Who is let in.
     auth: Literal["auto", "keys", "open"] = Field(
