@@ -228,4 +228,4 @@ def _filename(headers: Mapping[str, str]) -> str | None:
         return None
     message = Message()
     message["Content-Disposition"] = headers["content-disposition"]
-    return message.get_filename()
+    return message.get_filename() or None

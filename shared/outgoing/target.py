@@ -116,8 +116,8 @@ def read_url(url: str) -> Target:
         )
     try:
         parts = urlsplit(url)
-    except ValueError:
-        raise UrlRefused("syntax", "This is no URL.") from None
+    except ValueError:  # it looks at brackets, and at letters that would become others
+        raise _no_host() from None
     if parts.scheme not in _PORTS:
         raise UrlRefused("scheme", "Only http:// and https:// are called.")
     if "@" in parts.netloc:
