@@ -18,6 +18,7 @@ from api.options import say
 from api.results import results
 from api.services import connected
 from api.watching.routes import watching
+from shared.outgoing import Outgoing
 from shared.presence import Presence
 from shared.queues import Dispatcher
 from shared.records import JobRecords
@@ -37,6 +38,7 @@ def create_app(
     store: ObjectStore | None = None,
     dispatcher: Dispatcher | None = None,
     presence: Presence | None = None,
+    outgoing: Outgoing | None = None,
 ) -> OpenAPI:
     """Make the application; what is not given is opened as the settings say. Nothing is connected yet.
 
@@ -55,7 +57,9 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.compact = True  # type: ignore[attr-defined]
-    connected(settings, records=records, store=store, dispatcher=dispatcher, presence=presence).install(app)
+    connected(
+        settings, records=records, store=store, dispatcher=dispatcher, presence=presence, outgoing=outgoing
+    ).install(app)
     access.install(app)
     door.install(app)
     problems.install(app)

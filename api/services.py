@@ -13,7 +13,8 @@ from api.auth.ring import KeyRing
 from api.watching.hub import Hub
 from api.watching.places import Places
 from shared.access import KeyShelf
-from shared.connections import open_events, open_presence, open_records, open_store
+from shared.connections import open_events, open_outgoing, open_presence, open_records, open_store
+from shared.outgoing import Outgoing
 from shared.presence import Presence
 from shared.queues import Dispatcher, celery_app
 from shared.records import Events, JobRecords, connect
@@ -40,6 +41,7 @@ class Services:
         hub: wakes those that watch jobs
         events: the stream of events
         places: of requests that wait or stream
+        outgoing: tells which URLs of others may be called
         client: of the records' Redis, for what the API alone keeps there
         broker: the queues' Redis, if it is not the one with the records
 
@@ -56,6 +58,7 @@ class Services:
     hub: Hub
     places: Places
     events: Events
+    outgoing: Outgoing
     client: redis.Redis
     broker: redis.Redis | None = None
 
@@ -81,6 +84,7 @@ def connected(
     store: ObjectStore | None,
     dispatcher: Dispatcher | None,
     presence: Presence | None,
+    outgoing: Outgoing | None,
 ) -> Services:
     """Open what is not given. Nothing is sent yet.
 
@@ -105,6 +109,7 @@ def connected(
         hub=Hub(open_events(settings), lambda job_ids: records.versions(job_ids)),
         events=Events(own, prefix=settings.key_prefix),
         places=Places(min(settings.api_watchers, settings.api_threads * 3 // 4)),
+        outgoing=outgoing or open_outgoing(settings),
         client=own,
         broker=broker,
     )

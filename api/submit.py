@@ -1,4 +1,4 @@
-"""Submitting a job: a recording that comes with the request, or one that is in storage already."""
+"""Submitting a job: a recording that comes with the request, is in storage already, or is fetched from its URL."""
 
 import uuid
 from dataclasses import replace
@@ -20,10 +20,10 @@ from api.errors import (
     InvalidJson,
     Unprocessable,
     UnsupportedMedia,
+    UrlNotCalled,
 )
 from api.fields import from_fields
-from api.names import plain_name
-from api.options import JobRequest, read_options
+from api.options import InputReference, JobRequest, read_options
 from api.sent import Sent
 from api.services import Services, services
 from api.strictjson import NamedTwice, NotJson, parse
@@ -31,6 +31,8 @@ from api.uploads import FORM_BYTES, pieces, upload_too_large
 from shared.errors import InvalidKey, ObjectMissing
 from shared.jobs import Job, JobInput, JobOptions
 from shared.keys import source_key
+from shared.names import plain_name
+from shared.outgoing import UrlRefused, filename_of
 from shared.storage.keys import check_key
 
 
@@ -71,7 +73,7 @@ def submit(to: Services, request: Request, ticket: Ticket, sent: Sent) -> Job:
         return _from_form(to, request, ticket, sent)
     if request.mimetype == "application/json":
         return _from_json(to, ticket, sent)
-    raise UnsupportedMedia("Send multipart/form-data with the recording, or application/json that names an object.")
+    raise UnsupportedMedia("Send multipart/form-data with the recording, or application/json that names it.")
 
 
 def _from_form(to: Services, request: Request, ticket: Ticket, sent: Sent) -> Job:
@@ -102,7 +104,7 @@ def known_by(ticket: Ticket, sent: Sent) -> Ticket:
 def _from_json(to: Services, ticket: Ticket, sent: Sent) -> Job:
     asked = read_options(json_body(sent.stream), to.settings, model=JobRequest)
     to.admission.check(asked.priority)
-    source = _stored_input(to, asked.input.key)
+    source = _named_input(to, asked.input, ticket.job_id)
     about_job(ticket.job_id)
     return accept(to, known_by(ticket, sent), source, asked.options())
 
@@ -128,6 +130,21 @@ def json_body(stream: IO[bytes]) -> dict[str, object]:
     if not isinstance(value, dict):
         raise InvalidJson("The body must be a JSON object.")
     return value
+
+
+def _named_input(to: Services, named: InputReference, job_id: str) -> JobInput:
+    if named.url is not None:
+        return _input_to_fetch(to, named.url, job_id)
+    return _stored_input(to, named.key or "")
+
+
+def _input_to_fetch(to: Services, url: str, job_id: str) -> JobInput:
+    """Refuse now what the worker would refuse later; what it finds there may be something else again."""
+    try:
+        target = to.outgoing.check(url)
+    except UrlRefused as error:
+        raise UrlNotCalled(error.message, [FieldError("#/input/url", error.message)]) from None
+    return JobInput(key=source_key(job_id), url=target.url, filename=filename_of(target.url))
 
 
 def _stored_input(to: Services, key: str) -> JobInput:

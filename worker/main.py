@@ -15,7 +15,7 @@ from celery import Celery, signals
 from celery.platforms import SecurityWarning
 from redis.exceptions import RedisError
 
-from shared.connections import open_presence, open_records, open_repairs, open_retention, open_store
+from shared.connections import open_outgoing, open_presence, open_records, open_repairs, open_retention, open_store
 from shared.jobs import Status
 from shared.log import configure
 from shared.queues import STAGES, Dispatcher, celery_app, queues_of
@@ -77,7 +77,17 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
     beat = _Beat(settings, stages, engine, leases)
     mels = _handover(settings, stages, beat, hasty)
     dispatcher = Dispatcher(app)
-    context = Context(settings, records, open_retention(settings), store, dispatcher, leases, engine, mels)
+    context = Context(
+        settings,
+        records,
+        open_retention(settings),
+        store,
+        dispatcher,
+        leases,
+        engine,
+        mels,
+        outgoing=open_outgoing(settings),
+    )
     register(app, context, kinds)
     drain = Drain(leases, hasty, dispatcher, seconds=settings.drain_seconds, over=stopping)
     with beat, _helpers(context, app, drain):
