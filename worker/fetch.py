@@ -71,6 +71,8 @@ def _fetch(task: Task, url: str) -> str:
     """Write what the URL gives under this attempt's own key: another attempt may be at it still."""
     settings, store = task.ctx.settings, task.ctx.store
     key = fetched_key(task.job_id, task.claim.attempt)
+    # The piece has its own deadline, and decoding is to fit into it too.
+    seconds = min(settings.input_url_seconds, settings.piece_deadline_seconds / 2)
     begun = checked = time.monotonic()
     # On the disk before it counts: unlike other working objects it may be nowhere else any more.
     with store.writer(key) as out:
@@ -83,9 +85,7 @@ def _fetch(task: Task, url: str) -> str:
                 checked = time.monotonic()
 
         try:
-            download = task.ctx.outgoing.download(
-                url, sink, max_bytes=settings.max_upload_bytes, seconds=settings.input_url_seconds
-            )
+            download = task.ctx.outgoing.download(url, sink, max_bytes=settings.max_upload_bytes, seconds=seconds)
         except OutgoingError as error:
             raise _told(error, settings.max_upload_bytes, settings.input_url_attempts) from None
         if not download.size:

@@ -64,12 +64,9 @@ def test_what_must_not_be_called_is_refused_at_submit_and_at_send(url, reason):
         assert refused.value.passing is (reason == "unresolvable")
 
 
-@pytest.mark.parametrize(("url", "reason"), REFUSED)
-def test_a_redirect_to_it_is_refused_too(url, reason):
-    if reason == "syntax" or not url.strip().startswith(("http:/", "https:/", "file:", "gopher:", "ftp:")):
-        pytest.skip("no absolute address, or none that fits into a header")
-    location = url.encode("utf-8").decode("latin-1")
-    with OddServer(redirect(location)) as server, pytest.raises(UrlRefused):
+@pytest.mark.parametrize("url", [url for url, reason in REFUSED if reason != "syntax" and "://" in url])
+def test_a_redirect_to_it_is_refused_too(url):
+    with OddServer(redirect(url)) as server, pytest.raises(UrlRefused):
         fetch(calling("lan.test", names=LAN), f"http://lan.test:{server.port}/")
 
 
@@ -363,10 +360,10 @@ def test_redirects_are_followed_three_times():
     url = "http://lan.test:{}/{}"
     with OddServer(plain(b"there")) as last:
         location = url.format(last.port, "there")
-        with OddServer(redirect("/b", "301 Moved"), redirect("c?d", "308 For Ever"), redirect(location)) as server:
+        with OddServer(redirect("/b", "301 Moved"), redirect("c ü?d", "308 For Ever"), redirect(location)) as server:
             found, data = fetch(calling("lan.test"), url.format(server.port, "a/"))
             assert data == b"there"
-            assert [request.split(b" ")[1] for request in server.requests] == [b"/a/", b"/b", b"/c?d"]
+            assert [request.split(b" ")[1] for request in server.requests] == [b"/a/", b"/b", b"/c%20%C3%BC?d"]
             assert found.size == 5
 
 

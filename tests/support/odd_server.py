@@ -28,7 +28,7 @@ def raw(data: bytes) -> Answering:
 
 def redirect(location: str, status: str = "302 Found") -> Answering:
     """Send elsewhere."""
-    return plain(b"", status, Location=location)
+    return plain(b"", status, Location=location.encode().decode("latin-1"))
 
 
 class OddServer:
