@@ -116,12 +116,18 @@ def json_body(stream: IO[bytes]) -> dict[str, object]:
 
 def _named_input(to: Services, named: InputReference, job_id: str) -> JobInput:
     if named.url is not None:
-        return _input_to_fetch(to, named.url, job_id)
+        return input_to_fetch(to, named.url, job_id)
     return _stored_input(to, named.key or "")
 
 
-def _input_to_fetch(to: Services, url: str, job_id: str) -> JobInput:
-    """Refuse now what the worker would refuse later; what it finds there may be something else again."""
+def input_to_fetch(to: Services, url: str, job_id: str) -> JobInput:
+    """Give the input of a job whose recording a worker fetches.
+
+    Refused now is what the worker would refuse later; what it finds there then may be something else again.
+
+    Raises:
+        UrlNotCalled: if the URL leads to where this service does not call.
+    """
     try:
         target = to.outgoing.check(url)
     except UrlRefused as error:
