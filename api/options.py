@@ -1,9 +1,9 @@
 """A job's options, checked: every fault is told with its place."""
 
 import json
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from api.errors import FieldError, Unprocessable, pointer
@@ -12,14 +12,24 @@ from shared.jobs import JobOptions
 from shared.settings import Settings
 
 Asked = TypeVar("Asked", bound=JobOptions)
+Document = TypeVar("Document", bound=BaseModel)
 
 
 class InputReference(BaseModel):
-    """A recording that is in storage already."""
+    """A recording that is not sent with the request: exactly one of these."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    key: str = Field(description="Key of the object, under one of the prefixes that the service allows.")
+    key: str | None = Field(
+        None, description="Of an object in storage, under one of the prefixes that the service allows."
+    )
+    upload: str | None = Field(None, description="Id of an upload that is completed.")
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if sum(value is not None for value in (self.key, self.upload)) != 1:
+            raise ValueError("must name exactly one of key and upload")
+        return self
 
 
 class JobRequest(JobOptions):
@@ -38,14 +48,19 @@ def read_options(raw: object, settings: Settings, *, model: type[Asked]) -> Aske
     Raises:
         Unprocessable: with every field at fault.
     """
-    asked = _validated(raw, model=model)
+    asked = validated(raw, model=model)
     faults = [*_metadata_faults(asked, settings), *_samples_faults(asked, settings), *_output_faults(asked)]
     if faults:
         raise Unprocessable.of(*faults)
     return asked
 
 
-def _validated(raw: object, *, model: type[Asked]) -> Asked:
+def validated(raw: object, *, model: type[Document]) -> Document:
+    """Check an object of a request against its model.
+
+    Raises:
+        Unprocessable: with every field at fault.
+    """
     try:
         return model.model_validate(raw)
     except ValidationError as error:

@@ -14,7 +14,7 @@ from shared.access import KeyShelf
 from shared.connections import open_presence, open_records, open_store
 from shared.presence import Presence
 from shared.queues import Dispatcher, celery_app
-from shared.records import JobRecords, connect
+from shared.records import JobRecords, Uploads, connect
 from shared.settings import Settings
 from shared.storage import ObjectStore
 
@@ -35,6 +35,7 @@ class Services:
         admission: whether a job may come in
         keys: API keys
         rates: how often each may ask
+        uploads: records of uploads
         client: of the records' Redis, for what the API alone keeps there
         broker: the queues' Redis, if it is not the one with the records
 
@@ -48,11 +49,12 @@ class Services:
     admission: Admission
     keys: KeyRing
     rates: Rates
+    uploads: Uploads
     client: redis.Redis
     broker: redis.Redis | None = None
 
     def taking_lock(self, job_id: str, *, seconds: float) -> Lock:
-        """Make the lock of the request that takes a job in."""
+        """Make the lock of the request that takes a job in, or whatever else has this name."""
         name = f"{self.settings.key_prefix}taking:{job_id}"
         return Lock(self.client, name, timeout=seconds, thread_local=False)
 
@@ -94,6 +96,7 @@ def connected(
         admission=Admission(settings, records, store, servers),
         keys=KeyRing(KeyShelf(store)),
         rates=Rates(own, prefix=settings.key_prefix),
+        uploads=Uploads(own, prefix=settings.key_prefix),
         client=own,
         broker=broker,
     )

@@ -7,25 +7,23 @@ from flask import Request
 
 from api.accept import Ticket, accept, forget_objects
 from api.access import about_job, body_was_read
+from api.bodies import json_object
 from api.caller import caller
 from api.errors import (
     FieldError,
     FileEmpty,
-    FormTooLarge,
     InputMissing,
     InputNotAllowed,
     InputTooLarge,
-    InvalidJson,
     MalformedForm,
-    Unprocessable,
     UnsupportedMedia,
 )
 from api.fields import from_fields
+from api.forms import FORM_BYTES, receive, upload_too_large
 from api.names import plain_name
-from api.options import JobRequest, read_options
+from api.options import InputReference, JobRequest, read_options
 from api.services import Services
-from api.strictjson import NamedTwice, NotJson, parse
-from api.uploads import FORM_BYTES, pieces, receive, upload_too_large
+from api.uploads.inputs import uploaded_input
 from shared.errors import InvalidKey, ObjectMissing
 from shared.jobs import Job, JobInput, JobOptions
 from shared.keys import source_key
@@ -79,29 +77,18 @@ def _from_form(to: Services, request: Request, ticket: Ticket, stream: IO[bytes]
 
 
 def _from_json(to: Services, ticket: Ticket, stream: IO[bytes]) -> Job:
-    asked = read_options(_json_body(stream), to.settings, model=JobRequest)
+    asked = read_options(json_object(stream), to.settings, model=JobRequest)
     to.admission.check(asked.priority)
-    source = _stored_input(to, asked.input.key)
+    source = _named_input(to, ticket.job_id, asked.input)
     about_job(ticket.job_id)
     return accept(to, ticket, source, asked.options())
 
 
-def _json_body(stream: IO[bytes]) -> dict[str, object]:
-    body = bytearray()
-    for piece in pieces(stream):
-        body += piece
-        if len(body) > FORM_BYTES:
-            raise FormTooLarge(f"A JSON body may have {FORM_BYTES} bytes.")
-    body_was_read()
-    try:
-        value = parse(bytes(body))
-    except NamedTwice as error:
-        raise Unprocessable.of(FieldError("#", str(error))) from None
-    except NotJson as error:
-        raise InvalidJson(f"The body cannot be read as JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise InvalidJson("The body must be a JSON object.")
-    return value
+def _named_input(to: Services, job_id: str, named: InputReference) -> JobInput:
+    if named.upload is not None:
+        return uploaded_input(to, job_id, named.upload)
+    assert named.key is not None
+    return _stored_input(to, named.key)
 
 
 def _stored_input(to: Services, key: str) -> JobInput:

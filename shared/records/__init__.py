@@ -5,6 +5,7 @@ from shared.records.repairs import Repairs, Suspect
 from shared.records.retention import Retention
 from shared.records.script import connect
 from shared.records.store import JobRecords, LostAgain, Refusal, Terms
+from shared.records.uploads import Upload, Uploads
 
 __all__ = [
     "SPLIT",
@@ -21,5 +22,7 @@ __all__ = [
     "Retention",
     "Suspect",
     "Terms",
+    "Upload",
+    "Uploads",
     "connect",
 ]

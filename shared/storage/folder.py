@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, Literal, Self
 
 from shared.errors import (
     InvalidKey,
@@ -69,7 +69,7 @@ class FolderStore:
             return out.commit()
 
     def copy(self, key: str, target: str) -> ObjectInfo:
-        """See ObjectStore. Both names are of one file where the file system can: objects are replaced, never changed."""
+        """See ObjectStore. Where it can be, both are names of one file: objects are replaced, never changed."""
         with self.open(key) as source, self.writer(target) as out:
             if not out.take(self._path(key)):
                 shutil.copyfileobj(source, out, CHUNK_SIZE)
@@ -151,11 +151,20 @@ class FolderStore:
         return count
 
     def presign_get(
-        self, key: str, *, expires: int, filename: str | None = None, content_type: str | None = None
+        self,
+        key: str,
+        *,
+        expires: int,
+        filename: str | None = None,
+        content_type: str | None = None,
+        method: Literal["GET", "HEAD"] = "GET",
     ) -> None:
         """Files have no URLs; the API sends their bytes itself."""
 
-    def presign_put(self, key: str, *, expires: int, content_type: str | None = None) -> None:
+    def presign_put(self, key: str, *, expires: int, content_type: str | None = None, size: int | None = None) -> None:
+        """Files have no URLs."""
+
+    def part_uploads(self) -> None:
         """Files have no URLs."""
 
     def check(self) -> None:
