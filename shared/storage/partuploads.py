@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from shared.errors import ObjectMissing
 from shared.storage.faults import error_code, translated
 from shared.storage.interface import PartInfo
 from shared.storage.multipart import end_upload
+
+#: What servers say of an upload that was finished or ended: Swift names the object of one that was finished.
+GONE = ("NoSuchUpload", "NoSuchKey")
 
 
 class S3PartUploads:
@@ -42,7 +47,7 @@ class S3PartUploads:
                     for part in page.get("Parts", []):
                         found[part["PartNumber"]] = PartInfo(part["Size"], part["ETag"].strip('"'))
             except ClientError as error:
-                if error_code(error) != "NoSuchUpload":
+                if error_code(error) not in GONE:
                     raise
                 return None
         return found
@@ -54,12 +59,12 @@ class S3PartUploads:
             try:
                 self._client.complete_multipart_upload(**self._where(key, upload), MultipartUpload={"Parts": listed})
             except ClientError as error:
-                if error_code(error) != "NoSuchUpload":
+                if error_code(error) not in GONE:
                     raise
 
     def abort(self, key: str, upload: str) -> None:
         """See PartUploads."""
-        with translated(self._bucket, key):
+        with suppress(ObjectMissing), translated(self._bucket, key):
             end_upload(self._client, **self._where(key, upload))
 
     def _where(self, key: str, upload: str) -> dict[str, str]:

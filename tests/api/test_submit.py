@@ -290,7 +290,7 @@ def test_an_object_in_storage_becomes_a_job(stored_api: Api):
         (b'{"input": {"key": "incoming/a"}, "seed": ' + b"9" * 5000 + b"}", 400, "invalid_json", []),
         (b'{"seed": 1, "seed": 1}', 422, "invalid_request", ["#"]),
         (b"{}", 422, "invalid_request", ["#/input"]),
-        (b'{"input": {}}', 422, "invalid_request", ["#/input/key"]),
+        (b'{"input": {}}', 422, "invalid_request", ["#/input"]),
         (b'{"input": "a.wav"}', 422, "invalid_request", ["#/input"]),
         (b'{"input": {"key": "incoming/a", "url": "x"}}', 422, "invalid_request", ["#/input/url"]),
         (b'{"input": {"key": "incoming/a"}, "mode": 9}', 422, "invalid_request", ["#/mode"]),
