@@ -8,7 +8,7 @@ from api.forms import FORM_BYTES, pieces
 from api.strictjson import NamedTwice, NotJson, parse
 
 
-def json_object(stream: IO[bytes]) -> dict[str, object]:
+def json_body(stream: IO[bytes]) -> dict[str, object]:
     """Read a body that must be a JSON object.
 
     Raises:
@@ -17,7 +17,7 @@ def json_object(stream: IO[bytes]) -> dict[str, object]:
     return _object(_whole(stream))
 
 
-def json_object_or_nothing(stream: IO[bytes]) -> dict[str, object] | None:
+def json_body_or_nothing(stream: IO[bytes]) -> dict[str, object] | None:
     """The same for a body that may be left out."""
     body = _whole(stream)
     return _object(body) if body.strip() else None

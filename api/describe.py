@@ -78,8 +78,7 @@ def _as_form(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def reference(model: type[BaseModel]) -> dict[str, str]:
-    """Refer to the schema of a model."""
+def _reference(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
@@ -108,22 +107,19 @@ def schemas(*models: tuple[type[BaseModel], str]) -> dict[str, Schema]:
     return found
 
 
-def as_json(model: type[BaseModel], description: str, *named: str) -> dict[str, Any]:
-    """Describe an answer in JSON, with the headers that are named."""
+def _json(model: type[BaseModel], description: str, *headers: str) -> dict[str, Any]:
     return {
         "description": description,
-        "content": {"application/json": {"schema": reference(model)}},
-        **headers(*named),
+        "content": {"application/json": {"schema": _reference(model)}},
+        **_headers(*headers),
     }
 
 
-def as_problem(description: str, *named: str) -> dict[str, Any]:
-    """Describe an answer that is a problem document, with the headers that are named."""
-    return {"description": description, "content": {MEDIA_TYPE: {"schema": reference(Problem)}}, **headers(*named)}
+def _problem(description: str, *headers: str) -> dict[str, Any]:
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": _reference(Problem)}}, **_headers(*headers)}
 
 
-def headers(*names: str) -> dict[str, Any]:
-    """Describe the headers of an answer."""
+def _headers(*names: str) -> dict[str, Any]:
     return {"headers": {name: _HEADERS[name] for name in names}} if names else {}
 
 
@@ -146,13 +142,18 @@ _HEADERS = {
     "Content-Disposition": _header("The file's name."),
 }
 
-PUBLIC_ERRORS: ResponseDict = {"default": as_problem("Any other error.")}
+#: For rooms that describe their own routes.
+json_answer, problem, header = _json, _problem, _header
+reference = _reference
+headers = _headers
+
+PUBLIC_ERRORS: ResponseDict = {"default": _problem("Any other error.")}
 #: Of every route that wants a key.
 ANY_ERROR: ResponseDict = {
     **PUBLIC_ERRORS,
-    "401": as_problem("`key_missing`, `key_invalid` or `no_keys`.", "WWW-Authenticate"),
-    "403": as_problem("`scope_missing`: the key may not do this."),
-    "429": as_problem("`rate_exceeded`: the key asks too often.", "Retry-After", "RateLimit-Policy", "RateLimit"),
+    "401": _problem("`key_missing`, `key_invalid` or `no_keys`.", "WWW-Authenticate"),
+    "403": _problem("`scope_missing`: the key may not do this."),
+    "429": _problem("`rate_exceeded`: the key asks too often.", "Retry-After", "RateLimit-Policy", "RateLimit"),
 }
 #: How a key is sent; without one, callers of the same machine come in while there is none.
 SECURITY_SCHEMES: dict[str, Any] = {
@@ -160,9 +161,10 @@ SECURITY_SCHEMES: dict[str, Any] = {
     "key": {"type": "apiKey", "in": "header", "name": "Api-Key"},
 }
 SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"key": []}, {}]
-_NO_JOB = as_problem("`job_not_found`, or `malformed_job_id`.")
-DOWN = as_problem("`queue_unavailable`, `storage_unavailable`: try again.", "Retry-After")
-_UNCHANGED = {"description": "Nothing has changed.", **headers("ETag")}
+_NO_JOB = _problem("`job_not_found`, or `malformed_job_id`.")
+_DOWN = _problem("`queue_unavailable`, `storage_unavailable`: try again.", "Retry-After")
+DOWN = _DOWN
+_UNCHANGED = {"description": "Nothing has changed.", **_headers("ETag")}
 _AUDIO = {
     media_type: {"schema": {"type": "string", "format": "binary"}}
     for media_type in [*(form.media_type for form in FORMATS.values()), "application/x-npy"]
@@ -173,73 +175,73 @@ SUBMIT_BODY = {
     "required": True,
     "content": {
         "multipart/form-data": {
-            "schema": reference(SubmitForm),
+            "schema": _reference(SubmitForm),
             "encoding": {name: {"contentType": "application/json"} for name in ("options", "output", "metadata")},
         },
         "application/json": {
-            "schema": reference(JobRequest),
+            "schema": _reference(JobRequest),
             "example": {"input": {"key": "incoming/tape-12.wav"}, "output": {"bit_depth": 24}},
         },
     },
 }
 SUBMIT_RESPONSES: ResponseDict = {
-    "202": as_json(JobView, "The job is queued.", "Location", "Retry-After", "ETag"),
-    "400": as_problem("`invalid_json`, `malformed_form` or `upload_incomplete`."),
-    "413": as_problem("`upload_too_large`, or `form_too_large`."),
-    "415": as_problem("`unsupported_media_type`."),
-    "422": as_problem(
+    "202": _json(JobView, "The job is queued.", "Location", "Retry-After", "ETag"),
+    "400": _problem("`invalid_json`, `malformed_form` or `upload_incomplete`."),
+    "413": _problem("`upload_too_large`, or `form_too_large`."),
+    "415": _problem("`unsupported_media_type`."),
+    "422": _problem(
         "`invalid_request`, `file_missing`, `file_empty`, `input_not_allowed`, `input_missing`, `input_too_large` "
         "or `upload_not_completed`."
     ),
-    "429": as_problem("`too_many_jobs`: send it again when some are done; or `rate_exceeded`.", "Retry-After"),
-    "503": as_problem("`queue_unavailable`, `storage_unavailable` or `queue_full`: try again.", "Retry-After"),
+    "429": _problem("`too_many_jobs`: send it again when some are done; or `rate_exceeded`.", "Retry-After"),
+    "503": _problem("`queue_unavailable`, `storage_unavailable` or `queue_full`: try again.", "Retry-After"),
 }
 PUT_RESPONSES: ResponseDict = {
     **SUBMIT_RESPONSES,
-    "200": as_json(JobView, "The job that was made under this name before.", "ETag", "Retry-After"),
-    "404": as_problem("`malformed_job_id`."),
-    "409": as_problem("`being_taken_in`: ask again.", "Retry-After"),
+    "200": _json(JobView, "The job that was made under this name before.", "ETag", "Retry-After"),
+    "404": _problem("`malformed_job_id`."),
+    "409": _problem("`being_taken_in`: ask again.", "Retry-After"),
 }
 LIST_RESPONSES: ResponseDict = {
-    "200": as_json(JobPage, "A page of jobs.", "Link"),
-    "422": as_problem("`invalid_request`: a filter or the cursor is wrong."),
-    "503": DOWN,
+    "200": _json(JobPage, "A page of jobs.", "Link"),
+    "422": _problem("`invalid_request`: a filter or the cursor is wrong."),
+    "503": _DOWN,
 }
 READ_RESPONSES: ResponseDict = {
-    "200": as_json(JobView, "The job.", "ETag", "Retry-After"),
+    "200": _json(JobView, "The job.", "ETag", "Retry-After"),
     "304": _UNCHANGED,
     "404": _NO_JOB,
-    "503": DOWN,
+    "503": _DOWN,
 }
 CANCEL_RESPONSES: ResponseDict = {
-    "202": as_json(JobView, "The job is canceled, or will be.", "ETag", "Retry-After"),
+    "202": _json(JobView, "The job is canceled, or will be.", "ETag", "Retry-After"),
     "404": _NO_JOB,
-    "409": as_problem("`job_over`."),
-    "503": DOWN,
+    "409": _problem("`job_over`."),
+    "503": _DOWN,
 }
 DELETE_RESPONSES: ResponseDict = {
-    "202": as_json(JobView, "The job was running: it is being canceled; delete it again when it is over."),
+    "202": _json(JobView, "The job was running: it is being canceled; delete it again when it is over."),
     "204": {"description": "The job and its objects are gone."},
     "404": _NO_JOB,
-    "503": DOWN,
+    "503": _DOWN,
 }
 RESULT_RESPONSES: ResponseDict = {
-    "200": {"description": "The file.", "content": _AUDIO, **headers(*_RESULT_HEADERS)},
+    "200": {"description": "The file.", "content": _AUDIO, **_headers(*_RESULT_HEADERS)},
     "302": {
         "description": "It is fetched from storage: follow, with the same Range, and without the key.",
-        **headers("Location"),
+        **_headers("Location"),
     },
-    "206": {"description": "A part of it.", "content": _AUDIO, **headers(*_RESULT_HEADERS, "Content-Range")},
+    "206": {"description": "A part of it.", "content": _AUDIO, **_headers(*_RESULT_HEADERS, "Content-Range")},
     "304": _UNCHANGED,
     "404": _NO_JOB,
-    "409": as_problem("`job_not_finished`, `job_failed`, `job_canceled` or `job_expired`.", "Retry-After"),
-    "410": as_problem("`result_gone`."),
-    "416": as_problem("`range_not_satisfiable`.", "Content-Range"),
-    "503": DOWN,
+    "409": _problem("`job_not_finished`, `job_failed`, `job_canceled` or `job_expired`.", "Retry-After"),
+    "410": _problem("`result_gone`."),
+    "416": _problem("`range_not_satisfiable`.", "Content-Range"),
+    "503": _DOWN,
 }
 READY_RESPONSES: ResponseDict = {
-    "200": as_json(Ready, "Ready."),
-    "503": as_json(Ready, "Not ready; the body says what is missing."),
+    "200": _json(Ready, "Ready."),
+    "503": _json(Ready, "Not ready; the body says what is missing."),
 }
-ALIVE_RESPONSES: ResponseDict = {"200": as_json(Alive, "Alive.")}
-VERSION_RESPONSES: ResponseDict = {"200": as_json(Version, "The version.")}
+ALIVE_RESPONSES: ResponseDict = {"200": _json(Alive, "Alive.")}
+VERSION_RESPONSES: ResponseDict = {"200": _json(Version, "The version.")}

@@ -16,24 +16,25 @@ Document = TypeVar("Document", bound=BaseModel)
 
 
 class InputReference(BaseModel):
-    """A recording that is not sent with the request: exactly one of these."""
+    """Where a recording is that does not come with the request: one of these."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: str | None = Field(
-        None, description="Of an object in storage, under one of the prefixes that the service allows."
+        None, description="An object in storage: its key, under one of the prefixes that the service allows."
     )
     upload: str | None = Field(None, description="Id of an upload that is completed.")
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:
-        if sum(value is not None for value in (self.key, self.upload)) != 1:
-            raise ValueError("must name exactly one of key and upload")
+        names = list(type(self).model_fields)
+        if sum(getattr(self, name) is not None for name in names) != 1:
+            raise ValueError(f"must name one of {' or '.join(names)}")
         return self
 
 
 class JobRequest(JobOptions):
-    """A job for an object in storage: where it lies, and the options."""
+    """A job for a recording that does not come with the request: where it is, and the options."""
 
     input: InputReference
 

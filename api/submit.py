@@ -7,7 +7,7 @@ from flask import Request
 
 from api.accept import Ticket, accept, forget_objects
 from api.access import about_job, body_was_read
-from api.bodies import json_object
+from api.bodies import json_body
 from api.caller import caller
 from api.errors import (
     FieldError,
@@ -77,7 +77,7 @@ def _from_form(to: Services, request: Request, ticket: Ticket, stream: IO[bytes]
 
 
 def _from_json(to: Services, ticket: Ticket, stream: IO[bytes]) -> Job:
-    asked = read_options(json_object(stream), to.settings, model=JobRequest)
+    asked = read_options(json_body(stream), to.settings, model=JobRequest)
     to.admission.check(asked.priority)
     source = _named_input(to, ticket.job_id, asked.input)
     about_job(ticket.job_id)

@@ -7,7 +7,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import describe as common
-from api.bodies import json_object, json_object_or_nothing
+from api.bodies import json_body, json_body_or_nothing
 from api.errors import UnsupportedMedia
 from api.options import validated
 from api.services import Services, services
@@ -70,7 +70,7 @@ def create() -> Response:
     """Announce a recording. Send it to `url`, or, if `part_size` is set, in parts; then complete the upload."""
     if request.mimetype != "application/json":
         raise UnsupportedMedia("Send application/json that announces what will be uploaded.")
-    upload = begin(services(), validated(json_object(request.stream), model=UploadRequest))
+    upload = begin(services(), validated(json_body(request.stream), model=UploadRequest))
     response = _show(services(), upload, {}, 201)
     response.headers["Location"] = url_for("uploads.read", upload_id=upload.id)
     return response
@@ -114,7 +114,7 @@ def complete(path: UploadPath) -> Response:
     """See that what was announced has arrived; then jobs can name the upload. Done again, it answers the same."""
     to = services()
     upload = existing(to, path.upload_id)
-    asked = validated(json_object_or_nothing(request.stream) or {}, model=CompleteRequest)
+    asked = validated(json_body_or_nothing(request.stream) or {}, model=CompleteRequest)
     if upload.status == "pending":
         with taking(upload.id) as right:
             upload = existing(to, path.upload_id)  # as it is now that nobody else is at it

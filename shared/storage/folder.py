@@ -69,7 +69,7 @@ class FolderStore:
             return out.commit()
 
     def copy(self, key: str, target: str) -> ObjectInfo:
-        """See ObjectStore. Where it can be, both are names of one file: objects are replaced, never changed."""
+        """See ObjectStore. Both are one file where the file system can: objects are replaced, never changed."""
         with self.open(key) as source, self.writer(target) as out:
             if not out.take(self._path(key)):
                 shutil.copyfileobj(source, out, CHUNK_SIZE)
