@@ -142,9 +142,8 @@ _HEADERS = {
     "Content-Disposition": _header("The file's name."),
 }
 
-#: For rooms that describe their own routes.
-json_answer, problem, header = _json, _problem, _header
-reference = _reference
+#: For the modules that describe other rooms.
+as_json, as_problem, reference = _json, _problem, _reference
 headers = _headers
 
 PUBLIC_ERRORS: ResponseDict = {"default": _problem("Any other error.")}
