@@ -56,10 +56,12 @@ class Admission:
             raise self.too_many(priority)
 
     def check_servers(self) -> None:
-        """Return if Redis and storage can take more in.
+        """Return if Redis and storage can take something in.
 
         Raises:
-            QueueFull, QueueUnavailable, StorageError: as `check` does.
+            QueueFull: if Redis's memory is nearly full.
+            QueueUnavailable: if Redis cannot be reached.
+            StorageError: if storage cannot be used.
         """
         self._memory()
         self._storage()

@@ -72,7 +72,6 @@ def _elsewhere(key: str, output: JobOutput) -> str | None:
 def _sent_to(url: str) -> Response:
     response = Response(status=302)
     del response.headers["Content-Type"]
-    response.autocorrect_location_header = False
     response.headers["Location"] = url
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -1,6 +1,5 @@
 """Beginning and ending uploads."""
 
-import time
 import uuid
 from contextlib import suppress
 
@@ -33,7 +32,7 @@ def begin(to: Services, asked: UploadRequest) -> Upload:
     if asked.bytes > to.settings.max_upload_bytes:
         raise upload_too_large(to.settings.max_upload_bytes)
     to.admission.check_servers()
-    upload_id, now = uuid.uuid4().hex, time.time()
+    upload_id, now = uuid.uuid4().hex, to.records.now()
     part_size = part_size_of(asked.bytes, to.settings)
     parts = to.store.part_uploads() if goes_direct(to.settings) else None
     session = None

@@ -9,7 +9,6 @@ Keys (p is the prefix), all gone a day after the upload has expired at the lates
 A Redis that is lost takes its uploads along: they are begun again. Jobs made of them have copies of their own.
 """
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, cast
@@ -24,13 +23,13 @@ _GRACE_SECONDS = 86_400
 
 _T = TypeVar("_T")
 
-# p, id, owner, expires, until, most, now, name, value, …
+# p, id, owner, expires, until, most, name, value, …
 _CREATE = """
 local p, id, owner, mine = ARGV[1], ARGV[2], ARGV[3], ARGV[1] .. 'uploads:' .. ARGV[3]
-redis.call('ZREMRANGEBYSCORE', mine, '-inf', ARGV[7])
+redis.call('ZREMRANGEBYSCORE', mine, '-inf', redis.call('TIME')[1])
 if redis.call('ZCARD', mine) >= tonumber(ARGV[6]) then return 0 end
 local record = p .. 'upload:{' .. id .. '}'
-redis.call('HSET', record, unpack(ARGV, 8))
+redis.call('HSET', record, unpack(ARGV, 7))
 redis.call('EXPIREAT', record, ARGV[5])
 redis.call('ZADD', p .. 'uploads', ARGV[4], id)
 redis.call('ZADD', mine, ARGV[4], id)
@@ -84,7 +83,7 @@ class Upload:
         owner: to whom it belongs
         filename: as its sender calls it
         size: bytes that were announced
-        created: seconds since 1970
+        created: seconds since 1970, by Redis's clock
         expires: the same
         status: whether it can be named as a job's input
         content_type: as announced
@@ -140,13 +139,13 @@ class Uploads:
         """Begin an upload; False if its owner has *most* already."""
         fields = [word for pair in _fields(upload).items() for word in pair]
         until = int(upload.expires) + _GRACE_SECONDS
-        head = [self._prefix, upload.id, upload.owner, f"{upload.expires:.6f}", until, most, f"{time.time():.6f}"]
+        head = [self._prefix, upload.id, upload.owner, f"{upload.expires:.6f}", until, most]
         return bool(self._call(lambda: self._redis.eval(_CREATE, 0, *head, *fields)))  # type: ignore[arg-type]
 
     def get(self, upload_id: str) -> Upload | None:
         """Give an upload that has not expired."""
         upload = self._read(upload_id)
-        return upload if upload and upload.expires > time.time() else None
+        return upload if upload and upload.expires > self._now() else None
 
     def arrive(self, upload: Upload, number: int, part: ArrivedPart) -> tuple[bool, ArrivedPart | None]:
         """Note a part that arrived; tells whether the upload takes it, and which one it replaces."""
@@ -212,6 +211,10 @@ class Uploads:
     def _read(self, upload_id: str) -> Upload | None:
         found = self._call(lambda: cast(dict[str, str], self._redis.hgetall(self._key(upload_id))))
         return _upload(upload_id, found) if found.get("owner") else None
+
+    def _now(self) -> float:
+        seconds, microseconds = self._call(self._redis.time)
+        return seconds + microseconds / 1e6
 
     def _key(self, upload_id: str) -> str:
         return f"{self._prefix}upload:{{{upload_id}}}"

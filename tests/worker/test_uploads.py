@@ -5,9 +5,12 @@ import uuid
 
 import pytest
 
+from shared.jobs import JobOptions, Manifest
 from shared.keys import upload_key, upload_part_key
 from shared.records import Upload
 from shared.storage.s3 import S3Store
+from shared.uploaded import UploadRefused, copy_upload, find_upload
+from tests.worker.test_steps import noise, wav
 from tests.worker.test_sweeper import look
 from worker.sweeper import Sweeper
 from worker.uploads import sweep_unknown, unfinished_age
@@ -52,6 +55,26 @@ def test_a_job_has_some_minutes_to_copy_an_upload_that_expires(worker):
     assert worker.retention.uploads.get(upload.id) is None
     look(worker)
     assert worker.store.read(upload_key(upload.id)) == b"data"
+
+
+def test_a_job_is_done_although_its_upload_is_swept_meanwhile(worker):
+    upload, job_id, data = begin(worker), uuid.uuid4().hex, wav(noise(50_000))
+    seal = worker.store.put(upload_key(upload.id), data).etag
+    uploads = worker.retention.uploads
+    assert uploads.complete(upload, key=upload_key(upload.id), etag="x", seal=seal)
+    found = find_upload(uploads, upload.id, sees=lambda owner: owner == "local", max_bytes=10**6)
+    source = copy_upload(worker.store, found, job_id)
+    asked = Manifest(id=job_id, created_at=time.time(), input=source, options=JobOptions())
+    worker.send(worker.records.create(asked)[1])
+    worker.client.zadd("w:uploads", {upload.id: 0})
+    look(worker)
+    assert list(worker.store.list("uploads/")) == []
+    worker.run()
+    assert worker.result(job_id)
+    with pytest.raises(UploadRefused, match="no such upload"):
+        copy_upload(worker.store, found, uuid.uuid4().hex)
+    with pytest.raises(UploadRefused, match="no such upload"):
+        find_upload(uploads, upload.id, sees=lambda owner: True, max_bytes=10**6)
 
 
 def test_parts_that_wait_in_s3_are_dropped(worker, s3_bucket):
