@@ -9,6 +9,7 @@ Keys (p is the prefix), all gone a day after the upload has expired at the lates
 A Redis that is lost takes its uploads along: they are begun again. Jobs made of them have copies of their own.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, cast
@@ -21,6 +22,7 @@ _LIMIT = 100
 #: A record outlives its upload by so much, so that a sweep knows what there is to end.
 _GRACE_SECONDS = 86_400
 
+_ID = re.compile(r"[0-9a-f]{32}")
 _T = TypeVar("_T")
 
 # p, id, owner, expires, until, most, name, value, …
@@ -144,7 +146,7 @@ class Uploads:
 
     def get(self, upload_id: str) -> Upload | None:
         """Give an upload that has not expired."""
-        upload = self._read(upload_id)
+        upload = self._read(upload_id) if _ID.fullmatch(upload_id) else None
         return upload if upload and upload.expires > self._now() else None
 
     def arrive(self, upload: Upload, number: int, part: ArrivedPart) -> tuple[bool, ArrivedPart | None]:
