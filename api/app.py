@@ -17,6 +17,8 @@ from api.jobs import jobs
 from api.options import say
 from api.results import results
 from api.services import connected
+from api.uploads.describe import components as of_uploads
+from api.uploads.routes import uploads
 from api.watching.routes import watching
 from api.webhooks import describe as webhooks_described
 from api.webhooks.routes import webhooks
@@ -65,7 +67,7 @@ def create_app(
     access.install(app)
     door.install(app)
     problems.install(app)
-    for blueprint in (jobs, results, watching, webhooks, health):
+    for blueprint in (jobs, results, uploads, watching, webhooks, health):
         app.register_api(blueprint)
     _document(app)
     return app
@@ -77,7 +79,7 @@ def _refuse_query(error: ValidationError) -> Response:
 
 def _document(app: OpenAPI) -> None:
     """Serve the OpenAPI document and Swagger's page, whose files come from a package and not from the net."""
-    app.components_schemas.update(describe.components(*webhooks_described.MODELS))
+    app.components_schemas.update(describe.components(*webhooks_described.MODELS) | of_uploads())
     result = app.paths["/v1/jobs/{job_id}/result"]
     result.head = result.get.model_copy(update={"operationId": "results_fetch_head", "summary": "Describe the result"})
     app.register_blueprint(RegisterPlugin.register(doc_url="openapi.json"))

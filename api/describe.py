@@ -90,7 +90,7 @@ def _reference(model: type[BaseModel]) -> dict[str, str]:
 
 def components(*more: tuple[type[BaseModel], Mode]) -> dict[str, Schema]:
     """Give the schemas that the descriptions refer to, with those that they refer to in turn; *more* of other rooms."""
-    models: list[tuple[type[BaseModel], Mode]] = [
+    return schemas(
         (JobView, "serialization"),
         (JobPage, "serialization"),
         (Problem, "serialization"),
@@ -100,7 +100,11 @@ def components(*more: tuple[type[BaseModel], Mode]) -> dict[str, Schema]:
         (JobRequest, "validation"),
         (SubmitForm, "validation"),
         *more,
-    ]
+    )
+
+
+def schemas(*models: tuple[type[BaseModel], Mode]) -> dict[str, Schema]:
+    """Give the schemas of models, each as it is read (`validation`) or written (`serialization`)."""
     found: dict[str, Schema] = {}
     for model, mode in models:
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode=mode)
@@ -131,7 +135,7 @@ def _header(description: str, kind: str = "string") -> dict[str, Any]:
 
 
 _HEADERS = {
-    "Location": _header("Address of the job."),
+    "Location": _header("Where it is."),
     "WWW-Authenticate": _header("How to send a key."),
     "RateLimit-Policy": _header("Requests that the key may send in so many seconds."),
     "RateLimit": _header("What is left of them, and for how many seconds."),
@@ -148,7 +152,7 @@ _HEADERS = {
 }
 
 #: For rooms that describe their own routes.
-json_answer, problem, header = _json, _problem, _header
+as_json, as_problem, header, headers = _json, _problem, _header, _headers
 reference = _reference
 
 PUBLIC_ERRORS: ResponseDict = {"default": _problem("Any other error.")}
@@ -199,7 +203,7 @@ SUBMIT_RESPONSES: ResponseDict = {
     "415": _problem("`unsupported_media_type`."),
     "422": _problem(
         "`invalid_request`, `file_missing`, `file_empty`, `input_not_allowed`, `input_missing`, `input_too_large`, "
-        "`url_refused` or `idempotency_key_reused`."
+        "`url_refused`, `upload_not_completed` or `idempotency_key_reused`."
     ),
     "429": _problem("`too_many_jobs`: send it again when some are done; or `rate_exceeded`.", "Retry-After"),
     "503": _problem("`queue_unavailable`, `storage_unavailable` or `queue_full`: try again.", "Retry-After"),
@@ -258,6 +262,10 @@ DELETE_RESPONSES: ResponseDict = {
 }
 RESULT_RESPONSES: ResponseDict = {
     "200": {"description": "The file.", "content": _AUDIO, **_headers(*_RESULT_HEADERS)},
+    "302": {
+        "description": "It is fetched from storage: follow, with the same Range, and without the key.",
+        **_headers("Location"),
+    },
     "206": {"description": "A part of it.", "content": _AUDIO, **_headers(*_RESULT_HEADERS, "Content-Range")},
     "304": _UNCHANGED,
     "404": _NO_JOB,

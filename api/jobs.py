@@ -13,6 +13,7 @@ from api import cursor, describe
 from api.access import body_was_read
 from api.caller import caller
 from api.errors import FieldError, JobOver, MalformedJobId, Unprocessable, UploadIncomplete
+from api.forms import pieces
 from api.idempotency import OnceHeader, once, see_again
 from api.lookup import CLIENT_ID, CLIENT_ID_RULE, JobPath, existing, unknown
 from api.retry import retry
@@ -21,7 +22,6 @@ from api.sent import Sent
 from api.services import Services, services
 from api.submit import new_ticket, submit
 from api.taking import derived_id, taking
-from api.uploads import pieces
 from api.watching.prefer import PreferHeader
 from api.watching.wait import waited_for
 from shared import log

@@ -14,7 +14,7 @@ from shared.outgoing import LONGEST_URL
 from shared.settings import Settings
 
 Asked = TypeVar("Asked", bound=JobOptions)
-_Model = TypeVar("_Model", bound=BaseModel)
+Document = TypeVar("Document", bound=BaseModel)
 
 
 class InputReference(BaseModel):
@@ -32,6 +32,7 @@ class InputReference(BaseModel):
         description="An http or https address out in the world, from which a worker fetches the recording. "
         "Its query may be a secret, as in a presigned URL: it is never shown.",
     )
+    upload: str | None = Field(None, description="Id of an upload that is completed.")
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:
@@ -58,19 +59,15 @@ def read_options(raw: object, settings: Settings, *, model: type[Asked]) -> Aske
         Unprocessable: with every field at fault.
     """
     asked = validated(raw, model=model)
-    faults = [
-        *_metadata_faults(asked, settings),
-        *_samples_faults(asked, settings),
-        *_output_faults(asked),
-    ]
+    faults = [*_metadata_faults(asked, settings), *_samples_faults(asked, settings), *_output_faults(asked)]
     if faults:
         raise Unprocessable.of(*faults)
     refuse_bad_url(asked.webhook, settings, "#/webhook")
     return asked
 
 
-def validated(raw: object, *, model: type[_Model]) -> _Model:
-    """Check a JSON value against a model.
+def validated(raw: object, *, model: type[Document]) -> Document:
+    """Check an object of a request against its model.
 
     Raises:
         Unprocessable: with every field at fault.

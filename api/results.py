@@ -15,9 +15,11 @@ from api.errors import (
 from api.lookup import JobPath, existing
 from api.names import disposition
 from api.ranges import choose
+from api.reach import clients_reach_storage
 from api.services import services
 from shared.errors import ObjectMissing
 from shared.jobs import Job, JobOutput, Status
+from shared.names import plain_name
 from shared.storage import ObjectInfo
 
 PIECE = 256 * 1024
@@ -31,12 +33,14 @@ results = APIBlueprint("results", __name__, abp_tags=[describe.RESULTS], abp_res
     responses=describe.RESULT_RESPONSES,
 )
 def fetch(path: JobPath) -> Response:
-    """Send the finished file; single byte ranges, `If-Range` and `If-None-Match` are honoured."""
+    """Send the finished file, or to where it lies; single byte ranges, `If-Range` and `If-None-Match` are honoured."""
     key, output = _finished(existing(path.job_id))
     store = services().store
     try:
         info = store.head(key)
         response = _answer(info, output)
+        if response.status_code != 304 and (elsewhere := _elsewhere(key, output)):
+            return _sent_to(elsewhere)
         if request.method == "HEAD" or response.status_code == 304:
             return response
         part = choose(request.headers.get("Range"), request.if_range, etag=info.etag, size=info.size)
@@ -49,6 +53,28 @@ def fetch(path: JobPath) -> Response:
         response.headers["Content-Range"] = part.content_range
         response.content_length = part.length
     response.response = body  # closed by the server at the end, or when the client is gone
+    return response
+
+
+def _elsewhere(key: str, output: JobOutput) -> str | None:
+    """Sign the URL where clients fetch the file past us; None if we send it."""
+    settings = services().settings
+    if not (settings.results == "redirect" or (settings.results == "auto" and clients_reach_storage(settings))):
+        return None
+    return services().store.presign_get(
+        key,
+        expires=settings.result_url_seconds,
+        filename=plain_name(output.filename),
+        content_type=output.media_type,
+        method="HEAD" if request.method == "HEAD" else "GET",
+    )
+
+
+def _sent_to(url: str) -> Response:
+    response = Response(status=302)
+    del response.headers["Content-Type"]
+    response.headers["Location"] = url
+    response.headers["Cache-Control"] = "no-store"
     return response
 
 

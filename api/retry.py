@@ -4,11 +4,12 @@ from flask import Request
 
 from api.accept import accept, forget_objects
 from api.access import about_job
+from api.bodies import json_body
 from api.errors import JobNotRetryable, SourceGone, UnsupportedMedia
 from api.options import read_options
 from api.sent import Sent
 from api.services import Services
-from api.submit import input_to_fetch, json_body, known_by, new_ticket
+from api.submit import input_to_fetch, known_by, new_ticket
 from shared.errors import ObjectMissing
 from shared.jobs import Job, JobInput, JobOptions, Status
 from shared.keys import source_key

@@ -7,7 +7,7 @@ from typing import IO
 from flask import Request
 
 from api.errors import MalformedForm
-from api.uploads import Sink, Upload, pieces, receive, upload_too_large
+from api.forms import Sink, Upload, pieces, receive, upload_too_large
 
 _BYTES = 16
 _FORM = "multipart/form-data"

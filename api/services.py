@@ -18,7 +18,7 @@ from shared.connections import open_events, open_outgoing, open_presence, open_r
 from shared.outgoing import Outgoing
 from shared.presence import Presence
 from shared.queues import Dispatcher, celery_app
-from shared.records import Events, JobRecords, connect
+from shared.records import Events, JobRecords, Uploads, connect
 from shared.settings import Settings
 from shared.storage import ObjectStore
 
@@ -44,6 +44,7 @@ class Services:
         hub: wakes those that watch jobs
         events: the stream of events
         places: of requests that wait or stream
+        uploads: records of uploads
         client: of the records' Redis, for what the API alone keeps there
         broker: the queues' Redis, if it is not the one with the records
 
@@ -62,6 +63,7 @@ class Services:
     hub: Hub
     places: Places
     events: Events
+    uploads: Uploads
     client: redis.Redis
     broker: redis.Redis | None = None
 
@@ -114,6 +116,7 @@ def connected(
         hub=Hub(open_events(settings), lambda job_ids: records.versions(job_ids)),
         events=Events(own, prefix=settings.key_prefix),
         places=Places(min(settings.api_watchers, settings.api_threads * 3 // 4)),
+        uploads=Uploads(own, prefix=settings.key_prefix),
         client=own,
         broker=broker,
     )

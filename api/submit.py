@@ -2,31 +2,28 @@
 
 import uuid
 from dataclasses import replace
-from typing import IO
 
 from flask import Request
 
 from api.accept import Ticket, accept, forget_objects
 from api.access import about_job, body_was_read
+from api.bodies import json_body
 from api.caller import caller
 from api.errors import (
     FieldError,
     FileEmpty,
-    FormTooLarge,
     InputMissing,
     InputNotAllowed,
     InputTooLarge,
-    InvalidJson,
-    Unprocessable,
     UnsupportedMedia,
     UrlNotCalled,
 )
 from api.fields import from_fields
+from api.forms import FORM_BYTES, upload_too_large
 from api.options import InputReference, JobRequest, read_options
 from api.sent import Sent
 from api.services import Services
-from api.strictjson import NamedTwice, NotJson, parse
-from api.uploads import FORM_BYTES, pieces, upload_too_large
+from api.uploads.inputs import uploaded_input
 from shared.errors import InvalidKey, ObjectMissing
 from shared.jobs import Job, JobInput, JobOptions
 from shared.keys import source_key
@@ -91,32 +88,11 @@ def _from_json(to: Services, ticket: Ticket, sent: Sent) -> Job:
     return accept(to, known_by(ticket, sent), source, asked.options())
 
 
-def json_body(stream: IO[bytes]) -> dict[str, object]:
-    """Read a body that is a JSON object.
-
-    Raises:
-        RequestError: if it is none, or too large.
-    """
-    body = bytearray()
-    for piece in pieces(stream):
-        body += piece
-        if len(body) > FORM_BYTES:
-            raise FormTooLarge(f"A JSON body may have {FORM_BYTES} bytes.")
-    body_was_read()
-    try:
-        value = parse(bytes(body))
-    except NamedTwice as error:
-        raise Unprocessable.of(FieldError("#", str(error))) from None
-    except NotJson as error:
-        raise InvalidJson(f"The body cannot be read as JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise InvalidJson("The body must be a JSON object.")
-    return value
-
-
 def _named_input(to: Services, named: InputReference, job_id: str) -> JobInput:
     if named.url is not None:
         return input_to_fetch(to, named.url, job_id)
+    if named.upload is not None:
+        return uploaded_input(to, job_id, named.upload)
     return _stored_input(to, named.key or "")
 
 

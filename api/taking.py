@@ -57,7 +57,7 @@ def taking(job_id: str) -> Iterator[Taking]:
     except redis.RedisError as error:
         raise QueueUnavailable(f"Redis cannot be used right now ({type(error).__name__})") from error
     if not mine:
-        raise BeingTakenIn("This job is being taken in by another request; ask again.", headers={"Retry-After": "1"})
+        raise BeingTakenIn("This is being taken in by another request; ask again.", headers={"Retry-After": "1"})
     try:
         yield Taking(lock)
     finally:

@@ -134,6 +134,7 @@ class Client:
             with self._http.stream("GET", _job_path(job_id, "/result"), follow_redirects=True) as answer:
                 if not answer.is_success:
                     answer.read()
+                    self._check_storage(answer)
                 _checked(answer)
                 with target.open("wb") as file:
                     for piece in answer.iter_raw(_PIECE):
@@ -162,9 +163,24 @@ class Client:
             time.sleep(pause)
             pause = min(2 * pause, 2.0)
 
+    def _check_storage(self, answer: httpx.Response) -> None:
+        """Say so if it was the storage that refused a file, to which the server had sent us."""
+        if answer.history and answer.status_code not in _AWAY and not self._is_ours(answer.url):
+            place = f"{answer.url.scheme}://{answer.url.netloc.decode()}"
+            message = f"The storage at {place}, to which the server sends for results, answered {answer.status_code}."
+            raise ServerProblem(message, status=answer.status_code, problem_code="storage_error")
+
+    def _is_ours(self, url: httpx.URL) -> bool:
+        ours = httpx.URL(self.url)
+        return (url.scheme, url.host, url.port) == (ours.scheme, ours.host, ours.port)
+
     def _unreachable(self, error: httpx.TransportError) -> ServerUnreachable:
         how = {httpx.ConnectError: "nothing answers there", httpx.ReadTimeout: "it does not answer in time"}
         reason = how.get(type(error), "the connection broke")
+        asked = error.request.url
+        if not self._is_ours(asked):
+            place = f"{asked.scheme}://{asked.netloc.decode()}"
+            return ServerUnreachable(f"The storage at {place}, to which the server sends for results: {reason}.")
         return ServerUnreachable(f"The server at {self.url} cannot be reached: {reason}.")
 
 

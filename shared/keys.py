@@ -4,6 +4,8 @@ from typing import Literal
 
 #: Under which every job has a folder.
 JOBS_PREFIX = "jobs/"
+#: The same for uploads.
+UPLOADS_PREFIX = "uploads/"
 
 
 def job_prefix(job_id: str) -> str:
@@ -74,3 +76,18 @@ def noise_key(job_id: str, attempt: int) -> str:
 def chunk_key(job_id: str, kind: Literal["restore", "vocode"], index: int, attempt: int) -> str:
     """What a window gave: mel `.npy` float32 `[C, t, 128]`, or samples `.npy` float32 `[n, C]`."""
     return f"{work_prefix(job_id)}{kind}/{index}.{attempt}"
+
+
+def upload_prefix(upload_id: str) -> str:
+    """All that belongs to an upload."""
+    return f"{UPLOADS_PREFIX}{upload_id}/"
+
+
+def upload_key(upload_id: str) -> str:
+    """What was uploaded, whole."""
+    return f"{upload_prefix(upload_id)}whole"
+
+
+def upload_part_key(upload_id: str, number: int, attempt: str) -> str:
+    """A part of it, which the API took in; each attempt at it has a key of its own."""
+    return f"{upload_prefix(upload_id)}part/{number}.{attempt}"

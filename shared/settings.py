@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 import redis
 from pydantic import (
@@ -52,6 +53,13 @@ def _allow_list(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+
+
+def _public_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError("must be https://host or https://host/path, as clients reach the API")
+    return value.rstrip("/")
 
 
 class Settings(BaseSettings):
@@ -106,6 +114,29 @@ class Settings(BaseSettings):
     submits_per_minute: int = Field(1200, ge=0, description="Changes that a key may ask for a minute; 0: any number.")
     reads_per_minute: int = Field(12_000, ge=0, description="Reads that a key may ask for a minute; 0: any number.")
     max_open_per_key: int = Field(2000, ge=0, description="Unfinished jobs of one key; beyond: 429. 0: any number.")
+
+    # What goes past the API, between clients and storage.
+    uploads: Literal["auto", "direct", "proxy"] = Field(
+        "auto",
+        description="`direct`: uploads go to S3 itself. `proxy`: through the API. `auto`: to S3 if clients reach it.",
+    )
+    results: Literal["auto", "redirect", "proxy"] = Field(
+        "auto",
+        description="`redirect`: results are fetched from S3. `proxy`: from the API. `auto`: S3 if clients reach it.",
+    )
+    public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
+        None, description="URL of the API as clients reach it, for signed URLs; by default what a request names."
+    )
+    signing_key: SecretStr | None = Field(
+        None, min_length=32, description="Signs the API's own upload URLs; by default one is made and kept in Redis."
+    )
+    upload_part_bytes: int = Field(
+        64 * 1024**2, ge=5 * 1024**2, le=5 * 1024**3, description="A larger upload comes in parts of so many bytes."
+    )
+    upload_hours: float = Field(24.0, gt=0, le=168, description="An upload is deleted then, finished or not.")
+    upload_url_seconds: int = Field(3600, ge=1, le=604_800, description="URLs to send to hold for so long.")
+    result_url_seconds: int = Field(300, ge=1, le=604_800, description="URLs that results redirect to, for so long.")
+    max_uploads_per_key: int = Field(1000, ge=1, description="Uploads of one key that there may be at once.")
 
     # How a recording is cut.
     core_frames: int = Field(47 * 64, ge=64, description="New frames of one window; a multiple of 64.")

@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import groupby, islice
 
 import structlog
@@ -21,6 +20,7 @@ from shared.recovery import Found, Recovery
 from shared.storage import ObjectInfo
 from worker.context import Context
 from worker.tidying import SETTLED_LEASES, tidy_objects
+from worker.uploads import sweep_expired, sweep_unknown, unfinished_age
 
 log = structlog.get_logger()
 
@@ -81,10 +81,12 @@ class Sweeper:
         self._tidy(now)
         self._sink(now)
         self._retire(now)
+        sweep_expired(self._ctx, now, self._keep_lead)
         orphan_seconds = self._ctx.settings.orphan_seconds
         if self._ctx.retention.turn("orphans", every=orphan_seconds / 4):
             self.sweep_orphans(now)
-            self._ctx.store.sweep(timedelta(seconds=orphan_seconds * _UPLOADS_LONGER))
+            sweep_unknown(self._ctx, now)
+            self._ctx.store.sweep(unfinished_age(self._ctx, orphan_seconds * _UPLOADS_LONGER))
 
     def sweep_orphans(self, now: float) -> None:
         """Look through all of storage for objects that nobody looks after.

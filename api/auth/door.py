@@ -14,7 +14,15 @@ from shared.access import ApiKey, Scope, parse_token
 from shared.jobs import LOCAL
 
 #: Endpoints for everyone: they tell nothing of anyone's, or check a signature of their own.
-PUBLIC = {"health.alive", "health.ready", "health.which", "document", "docs"}
+PUBLIC = {
+    "health.alive",
+    "health.ready",
+    "health.which",
+    "document",
+    "docs",
+    "uploads.put_content",
+    "uploads.put_part",
+}
 #: Headers by which a proxy says that a request came from elsewhere.
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="voicefixer-queue"'}

@@ -2,7 +2,7 @@
 
 from flask_openapi3.types import ResponseDict
 
-from api.describe import header, problem
+from api.describe import as_problem, header
 
 _EXAMPLE = """\
 retry: 3000
@@ -26,6 +26,6 @@ EVENTS_RESPONSES: ResponseDict = {
         "headers": {"Cache-Control": header("`no-store`.")},
     },
     "204": {"description": "The job is over, and its last event was seen."},
-    "404": problem("`job_not_found`, or `malformed_job_id`."),
-    "503": problem("`too_many_streams`, `queue_unavailable`: come again.", "Retry-After"),
+    "404": as_problem("`job_not_found`, or `malformed_job_id`."),
+    "503": as_problem("`too_many_streams`, `queue_unavailable`: come again.", "Retry-After"),
 }

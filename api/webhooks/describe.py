@@ -7,7 +7,7 @@ from flask_openapi3.models.tag import Tag
 from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel
 
-from api.describe import ANY_ERROR, DOWN, Mode, json_answer, problem, reference
+from api.describe import ANY_ERROR, DOWN, Mode, as_json, as_problem, reference
 from api.webhooks.schemas import (
     DeliveryList,
     DeliveryView,
@@ -43,11 +43,11 @@ def _body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
     return {"required": True, "content": {"application/json": {"schema": reference(model), "example": example}}}
 
 
-_NO_WEBHOOK = problem("`webhook_not_found`.")
+_NO_WEBHOOK = as_problem("`webhook_not_found`.")
 _BAD_BODY: ResponseDict = {
-    "400": problem("`invalid_json` or `upload_incomplete`."),
-    "413": problem("`form_too_large`."),
-    "422": problem("`invalid_request`, or `url_refused`: the URL is none that is called."),
+    "400": as_problem("`invalid_json` or `upload_incomplete`."),
+    "413": as_problem("`form_too_large`."),
+    "422": as_problem("`invalid_request`, or `url_refused`: the URL is none that is called."),
 }
 
 CREATE_BODY = _body(EndpointRequest, {"url": "https://example.org/hooks/voicefixer"})
@@ -55,13 +55,13 @@ CHANGE_BODY = _body(EndpointChanges, {"events": ["job.succeeded", "job.failed"]}
 TEST_BODY = _body(TestRequest, {"url": "https://example.org/hooks/voicefixer"})
 CREATE_RESPONSES: ResponseDict = {
     **_BAD_BODY,
-    "201": json_answer(EndpointWithSecret, "The endpoint, and its secret.", "Location"),
-    "409": problem("`too_many_webhooks`."),
+    "201": as_json(EndpointWithSecret, "The endpoint, and its secret.", "Location"),
+    "409": as_problem("`too_many_webhooks`."),
     "503": DOWN,
 }
-LIST_RESPONSES: ResponseDict = {"200": json_answer(EndpointList, "The endpoints."), "503": DOWN}
+LIST_RESPONSES: ResponseDict = {"200": as_json(EndpointList, "The endpoints."), "503": DOWN}
 READ_RESPONSES: ResponseDict = {
-    "200": json_answer(EndpointWithSecret, "The endpoint."),
+    "200": as_json(EndpointWithSecret, "The endpoint."),
     "404": _NO_WEBHOOK,
     "503": DOWN,
 }
@@ -71,22 +71,22 @@ DELETE_RESPONSES: ResponseDict = {
     "404": _NO_WEBHOOK,
     "503": DOWN,
 }
-SECRET_RESPONSES: ResponseDict = {"200": json_answer(SecretView, "The secret."), "503": DOWN}
+SECRET_RESPONSES: ResponseDict = {"200": as_json(SecretView, "The secret."), "503": DOWN}
 TEST_RESPONSES: ResponseDict = {
     **_BAD_BODY,
-    "200": json_answer(TestView, "What came of it."),
+    "200": as_json(TestView, "What came of it."),
     "404": _NO_WEBHOOK,
-    "429": problem("`too_many_tests`: try again; or `rate_exceeded`.", "Retry-After"),
+    "429": as_problem("`too_many_tests`: try again; or `rate_exceeded`.", "Retry-After"),
     "503": DOWN,
 }
 DELIVERIES_RESPONSES: ResponseDict = {
-    "200": json_answer(DeliveryList, "The deliveries."),
-    "404": problem("`job_not_found`, or `malformed_job_id`."),
+    "200": as_json(DeliveryList, "The deliveries."),
+    "404": as_problem("`job_not_found`, or `malformed_job_id`."),
     "503": DOWN,
 }
 REDELIVER_RESPONSES: ResponseDict = {
-    "202": json_answer(DeliveryView, "It is sent again."),
-    "404": problem("`delivery_not_found`."),
-    "409": problem("`webhook_away`: its endpoint was deleted, or is disabled."),
+    "202": as_json(DeliveryView, "It is sent again."),
+    "404": as_problem("`delivery_not_found`."),
+    "409": as_problem("`webhook_away`: its endpoint was deleted, or is disabled."),
     "503": DOWN,
 }

@@ -6,6 +6,7 @@ from shared.records.repairs import Repairs, Suspect
 from shared.records.retention import Retention
 from shared.records.script import connect
 from shared.records.store import AwayTooOften, JobRecords, LostAgain, Refusal, Terms
+from shared.records.uploads import Upload, Uploads
 
 __all__ = [
     "SPLIT",
@@ -26,5 +27,7 @@ __all__ = [
     "Retention",
     "Suspect",
     "Terms",
+    "Upload",
+    "Uploads",
     "connect",
 ]

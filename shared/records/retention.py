@@ -8,6 +8,7 @@ import redis
 from shared.jobs import Ending, Manifest
 from shared.records.packing import pack_ending, pack_manifest
 from shared.records.script import Script
+from shared.records.uploads import Uploads
 
 #: More than are dealt with at a look, for some of them may have to wait.
 _LIMIT = 1000
@@ -23,6 +24,7 @@ class Retention:
     def __init__(self, client: redis.Redis, *, prefix: str = "vfq:") -> None:
         self._redis = client
         self._script = Script(client, prefix=prefix)
+        self.uploads = Uploads(client, prefix=prefix)
 
     def turn(self, what: str, *, every: float) -> bool:
         """Whether it is time for a thing that is done once in so many seconds, by whomever."""

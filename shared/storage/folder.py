@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, Literal, Self
 
 from shared.errors import (
     InvalidKey,
@@ -151,11 +151,20 @@ class FolderStore:
         return count
 
     def presign_get(
-        self, key: str, *, expires: int, filename: str | None = None, content_type: str | None = None
+        self,
+        key: str,
+        *,
+        expires: int,
+        filename: str | None = None,
+        content_type: str | None = None,
+        method: Literal["GET", "HEAD"] = "GET",
     ) -> None:
         """Files have no URLs; the API sends their bytes itself."""
 
-    def presign_put(self, key: str, *, expires: int, content_type: str | None = None) -> None:
+    def presign_put(self, key: str, *, expires: int, content_type: str | None = None, size: int | None = None) -> None:
+        """Files have no URLs."""
+
+    def part_uploads(self) -> None:
         """Files have no URLs."""
 
     def check(self) -> None:

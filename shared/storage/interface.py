@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from os import PathLike
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Literal, Protocol, Self
 
 from shared.storage.streams import ByteStream
 
 MIB = 1024 * 1024
 PART_SIZE = 8 * MIB
 CHUNK_SIZE = MIB
+#: Of one object: the limit of S3.
+MAX_PARTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,50 @@ class ObjectWriter(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PartInfo:
+    """
+    A part of an object that has arrived.
+
+    Attributes:
+        size: in bytes
+        etag: its MD5 in hexadecimal, unless the server encrypts; without quotes
+
+    """
+
+    size: int
+    etag: str
+
+
+class PartUploads(Protocol):
+    """
+    Objects that others send to the store in parts, by signed URLs.
+
+    Parts count from 1 to 10,000 and have at least 5 MiB, the last excepted. Every method may raise what those of
+    ObjectStore do.
+    """
+
+    def begin(self, key: str, *, content_type: str | None = None) -> str:
+        """Begin; returns the upload's id, which goes with every other call."""
+        ...
+
+    def sign(self, key: str, upload: str, number: int, *, size: int, expires: int) -> str:
+        """Sign a URL that takes the part `number`, of `size` bytes, by PUT for `expires` seconds."""
+        ...
+
+    def arrived(self, key: str, upload: str) -> dict[int, PartInfo] | None:
+        """Tell which parts are there, by number; None if there is no such upload (any more)."""
+        ...
+
+    def finish(self, key: str, upload: str, parts: Mapping[int, str]) -> None:
+        """Make the object of parts, given by their etags; one that was finished before, or ended, is no error."""
+        ...
+
+    def abort(self, key: str, upload: str) -> None:
+        """Drop the upload and its parts; one that was finished before, or ended, is no error."""
+        ...
 
 
 class ObjectStore(Protocol):
@@ -140,13 +186,25 @@ class ObjectStore(Protocol):
         ...
 
     def presign_get(
-        self, key: str, *, expires: int, filename: str | None = None, content_type: str | None = None
+        self,
+        key: str,
+        *,
+        expires: int,
+        filename: str | None = None,
+        content_type: str | None = None,
+        method: Literal["GET", "HEAD"] = "GET",
     ) -> str | None:
-        """Sign a URL that reads the object for `expires` seconds; None where the store has no URLs."""
+        """Sign a URL that reads the object, or its head, for `expires` seconds; None where the store has no URLs."""
         ...
 
-    def presign_put(self, key: str, *, expires: int, content_type: str | None = None) -> str | None:
-        """Sign a URL that writes the object for `expires` seconds; None where the store has no URLs."""
+    def presign_put(
+        self, key: str, *, expires: int, content_type: str | None = None, size: int | None = None
+    ) -> str | None:
+        """Sign a URL that writes the object, of `size` bytes, for `expires` seconds; None where there are no URLs."""
+        ...
+
+    def part_uploads(self) -> PartUploads | None:
+        """Give what lets clients send an object to the store itself, in parts; None where the store has no URLs."""
         ...
 
     def check(self) -> None:

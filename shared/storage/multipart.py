@@ -13,10 +13,9 @@ from botocore.exceptions import ClientError
 
 from shared.errors import ObjectMissing, StorageError
 from shared.storage.faults import ended_elsewhere, error_code, translated
-from shared.storage.interface import MIB, ObjectInfo
+from shared.storage.interface import MAX_PARTS, MIB, ObjectInfo
 
 MIN_PART = 5 * MIB  # S3 refuses smaller ones, the last excepted
-MAX_PARTS = 10_000
 EQUAL_PARTS = 5_000  # some servers want parts of one size, so it grows only when it must
 DOUBLED_EVERY = 1_000
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 from urllib.parse import quote, urlsplit
 
 import boto3
@@ -25,6 +25,7 @@ from shared.storage.faults import error_code, translated
 from shared.storage.interface import CHUNK_SIZE, MIB, PART_SIZE, ObjectInfo
 from shared.storage.keys import check_key, check_prefix, is_key
 from shared.storage.multipart import S3Writer, describe, end_upload
+from shared.storage.partuploads import S3PartUploads
 from shared.storage.ranged import RangedFile
 from shared.storage.streams import ByteStream, Nothing, check_range
 
@@ -216,7 +217,13 @@ class S3Store:
         return count
 
     def presign_get(
-        self, key: str, *, expires: int, filename: str | None = None, content_type: str | None = None
+        self,
+        key: str,
+        *,
+        expires: int,
+        filename: str | None = None,
+        content_type: str | None = None,
+        method: Literal["GET", "HEAD"] = "GET",
     ) -> str:
         """See ObjectStore."""
         answer = {}
@@ -224,12 +231,18 @@ class S3Store:
             answer["ResponseContentDisposition"] = attachment(filename)
         if content_type:
             answer["ResponseContentType"] = content_type
-        return self._sign("get_object", key, expires, **answer)
+        return self._sign("get_object" if method == "GET" else "head_object", key, expires, **answer)
 
-    def presign_put(self, key: str, *, expires: int, content_type: str | None = None) -> str:
-        """See ObjectStore. Who uses it must send this very Content-Type."""
-        given = {"ContentType": content_type} if content_type else {}
+    def presign_put(self, key: str, *, expires: int, content_type: str | None = None, size: int | None = None) -> str:
+        """See ObjectStore. Who uses it must send this very Content-Type, and this very Content-Length."""
+        given: dict[str, Any] = {"ContentType": content_type} if content_type else {}
+        if size is not None:
+            given["ContentLength"] = size
         return self._sign("put_object", key, expires, **given)
+
+    def part_uploads(self) -> S3PartUploads:
+        """See ObjectStore."""
+        return S3PartUploads(self._client, self._sign, self._bucket, self._name)
 
     def check(self) -> None:
         """Ask the server for the bucket, once."""
@@ -266,7 +279,7 @@ class S3Store:
         with translated(self._bucket):
             yield from (page["Contents"] for page in pages if "Contents" in page)
 
-    def _sign(self, operation: str, key: str, expires: int, **given: str) -> str:
+    def _sign(self, operation: str, key: str, expires: int, **given: Any) -> str:
         if not 1 <= expires <= LONGEST_SIGNATURE:
             raise ValueError(f"a signed URL holds for 1 to {LONGEST_SIGNATURE} seconds")
         where = {"Bucket": self._bucket, "Key": self._name(key)}

@@ -1,8 +1,11 @@
+import httpx
 import pytest
 
 from api.names import disposition
 from shared.keys import job_prefix
-from tests.api.conftest import RESULT, Api
+from shared.settings import Settings
+from shared.storage.s3 import S3Store
+from tests.api.conftest import RESULT, Api, make_api
 
 
 @pytest.fixture
@@ -128,3 +131,58 @@ def test_any_file_name_is_written_safely(name, simple, full):
 def test_a_result_has_its_name_in_every_alphabet(api: Api):
     url = api.succeed(api.submit()["id"], filename="Größe-restored.wav")
     assert "Gr%C3%B6%C3%9Fe-restored.wav" in api.client.get(url).headers["Content-Disposition"]
+
+
+@pytest.fixture
+def reached(clean_redis: str, s3_bucket) -> Api:
+    """On an S3 server that clients can reach."""
+    store = S3Store(s3_bucket.server.connection, bucket=s3_bucket.name, prefix="p/")
+    return make_api(Settings(redis_url=clean_redis, storage_url="s3://bucket/p"), store)
+
+
+def test_a_result_in_s3_is_fetched_from_there(reached: Api):
+    url = reached.succeed(reached.submit()["id"], filename="Größe-restored.wav")
+    sent = reached.client.get(url, headers={"Range": "bytes=5-9"})
+    assert (sent.status_code, sent.data, sent.headers["Cache-Control"]) == (302, b"", "no-store")
+    there = sent.headers["Location"]
+    found = httpx.get(there)
+    assert (found.status_code, found.content) == (200, RESULT)
+    assert found.headers["Content-Type"] == "audio/wav"
+    assert "Gr%C3%B6%C3%9Fe-restored.wav" in found.headers["Content-Disposition"]
+    part = httpx.get(there, headers={"Range": "bytes=5-9"})
+    assert (part.status_code, part.content) == (206, RESULT[5:10])
+    described = httpx.head(reached.client.head(url).headers["Location"])
+    assert (described.status_code, described.headers["Content-Length"]) == (200, str(len(RESULT)))
+    assert described.headers["Content-Type"] == "audio/wav"
+    assert httpx.get(there.replace("X-Amz-Expires=300", "X-Amz-Expires=9000")).status_code == 403
+    etag = found.headers["ETag"]
+    assert reached.client.get(url, headers={"If-None-Match": etag}).status_code == 304
+
+
+def test_a_result_that_is_gone_from_s3_is_said_to_be(reached: Api):
+    job_id = reached.submit()["id"]
+    url = reached.succeed(job_id)
+    reached.store.delete_prefix(job_prefix(job_id))
+    assert reached.client.get(url).json["code"] == "result_gone"
+    assert reached.client.get(f"/v1/jobs/{reached.submit()['id']}/result").json["code"] == "job_not_finished"
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({"s3_endpoint": "http://s3.internal"}, 200),
+        ({"s3_endpoint": "http://s3.internal", "s3_public_endpoint": "https://s3.example"}, 302),
+        ({"s3_endpoint": "http://s3.internal", "results": "redirect"}, 302),
+        ({"results": "proxy"}, 200),
+        ({"storage_url": "file:///nowhere"}, 200),
+    ],
+)
+def test_results_are_fetched_from_s3_where_clients_reach_it(reached: Api, more, status):
+    url = reached.succeed(reached.submit()["id"])
+    changed = make_api(reached.settings.model_copy(update=more), reached.store)
+    assert changed.client.get(url).status_code == status
+
+
+def test_a_folder_redirects_to_nowhere(api: Api, url):
+    asked = make_api(api.settings.model_copy(update={"results": "redirect"}), api.store)
+    assert asked.client.get(url).data == RESULT

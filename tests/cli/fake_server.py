@@ -20,6 +20,7 @@ class Answer:
     body: bytes = b""
     type: str = JSON
     promised: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 def document(value: Any, status: int = 200) -> Answer:
@@ -38,6 +39,7 @@ class FakeServer:
     url: str = ""
     asked: list[str] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
 
     def answer(self, request: str, body: bytes) -> Answer:
         self.asked.append(request)
@@ -53,10 +55,13 @@ def fake_server(answers: dict[str, list[Answer]]) -> Iterator[FakeServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            fake.keys.append(self.headers.get("Authorization"))
             answer = fake.answer(f"{self.command} {self.path}", body)
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.type)
             self.send_header("Content-Length", str(answer.promised or len(answer.body)))
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer.body)
 

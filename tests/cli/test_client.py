@@ -171,6 +171,31 @@ def test_a_download_that_breaks_is_begun_again(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == whole
 
 
+def test_a_result_is_fetched_from_storage_without_the_key(tmp_path: Path) -> None:
+    with fake_server({"GET /there?sign=1": [Answer(200, b"restored", "audio/wav")]}) as storage:
+        away = Answer(302, headers={"Location": f"{storage.url}/there?sign=1"})
+        with fake_server({"GET /v1/jobs/1/result": [away]}) as server, Client(server.url, key="vfq_secret") as client:
+            client.download("1", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == b"restored"
+    assert server.keys == ["Bearer vfq_secret"]
+    assert storage.keys == [None]
+
+
+def test_a_storage_that_refuses_or_is_not_there_is_named(tmp_path: Path) -> None:
+    gone = free_port()
+    with fake_server({"GET /there": [Answer(403, b"<Error/>", "application/xml")]}) as storage:
+        places = [storage.url, f"http://127.0.0.1:{gone}"]
+        answers = [Answer(302, headers={"Location": f"{place}/there"}) for place in places]
+        with (
+            fake_server({"GET /v1/jobs/1/result": answers}) as server,
+            Client(server.url, patience=0.3) as client,
+        ):
+            with pytest.raises(ServerProblem, match=rf"{storage.url}.* answered 403"):
+                client.download("1", tmp_path / "out")
+            with pytest.raises(ServerUnreachable, match=rf"127.0.0.1:{gone}.* nothing answers there"):
+                client.download("1", tmp_path / "out")
+
+
 def test_an_id_cannot_leave_its_place_in_the_address() -> None:
     with fake_server({}) as server, Client(server.url) as client, pytest.raises(ServerProblem):
         client.job("../version?x=1")
