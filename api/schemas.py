@@ -19,6 +19,7 @@ from shared.jobs import (
     Status,
 )
 from shared.keys import source_key
+from shared.receipt import Receipt
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="RFC 3339, UTC.")]
 
@@ -59,6 +60,7 @@ class Urls(BaseModel):
     this: str = Field(alias="self")
     cancel: str
     result: str
+    receipt: str
 
 
 class JobView(BaseModel):
@@ -80,6 +82,11 @@ class JobView(BaseModel):
     progress: Progress
     models: list[JobModel] = Field(description="The models that have worked on the job so far.")
     urls: Urls
+    receipt: Receipt | None = Field(
+        None,
+        description="What was done and what it measures; null until the job has succeeded, and where it is gone. "
+        "Lists leave it out.",
+    )
 
 
 class JobPage(BaseModel):
@@ -114,11 +121,16 @@ def view(job: Job) -> JobView:
 
 
 def dump(job: Job) -> dict[str, Any]:
-    """Show a job as JSON: `input.key` only where the caller knows it."""
-    shown = view(job).model_dump(mode="json", by_alias=True)
+    """Show a job as JSON, without its receipt: `input.key` only where the caller knows it."""
+    shown = view(job).model_dump(mode="json", by_alias=True, exclude={"receipt"})
     if shown["input"]["key"] is None:
         del shown["input"]["key"]
     return shown
+
+
+def dump_whole(job: Job, receipt: Receipt | None) -> dict[str, Any]:
+    """Show a single job, with its receipt."""
+    return {**dump(job), "receipt": receipt.model_dump(mode="json") if receipt else None}
 
 
 def etag(job: Job) -> str:
@@ -162,4 +174,5 @@ def _urls(job_id: str) -> Urls:
         this=url_for("jobs.read", job_id=job_id),
         cancel=url_for("jobs.cancel", job_id=job_id),
         result=url_for("results.fetch", job_id=job_id),
+        receipt=url_for("receipts.read_receipt", job_id=job_id),
     )

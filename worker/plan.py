@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.formats import OutputPlan
 from shared.jobs import Stage
+from shared.receipt import Sound
 from shared.settings import Settings
 from worker.chunks import Geometry, Window, plan_windows
 from worker.models.constants import PAD, frame_count
@@ -22,6 +23,7 @@ class Plan(BaseModel):
         frames: mel frames; a recording of up to 1,024 samples is cut as if zeros followed it.
         noise: whether the split measured the recording's noise.
         output: the result's form; none where the result is a mel.
+        source: what the recording is and measures, for the receipt.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,6 +44,7 @@ class Plan(BaseModel):
     filename: str
     noise: bool = False
     output: OutputPlan | None = None
+    source: Sound | None = None
 
     @property
     def geometry(self) -> Geometry:

@@ -1,5 +1,6 @@
 """Job records and their state machine, in Redis."""
 
+from shared.records.efforts import Effort
 from shared.records.pieces import SPLIT, STITCH, Claim, Kind, Lane, Message, Piece
 from shared.records.repairs import Repairs, Suspect
 from shared.records.retention import Retention
@@ -10,6 +11,7 @@ __all__ = [
     "SPLIT",
     "STITCH",
     "Claim",
+    "Effort",
     "JobRecords",
     "Kind",
     "Lane",

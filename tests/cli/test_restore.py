@@ -42,6 +42,8 @@ def test_a_file_is_sent_watched_and_fetched(talk: Path) -> None:
             "status": "succeeded",
             "output": str(result),
             "models": MODELS,
+            "needs_review": False,
+            "receipt": None,
             "error": None,
         }
     ]
