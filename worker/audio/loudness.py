@@ -8,10 +8,11 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import sosfilt
+from scipy.signal import lfilter
+
+from worker.audio.frames import Doubles, FrameEnergies
 
 Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
 
 ABSOLUTE_GATE = -70.0
 RELATIVE_GATE = -10.0
@@ -30,12 +31,10 @@ class Loudness:
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         self._able = sample_rate >= LEAST_RATE
-        self._step = round(sample_rate / 10)
         if self._able:
-            self._filter = k_weighting(sample_rate)
-            self._state = np.zeros((len(self._filter), channels, 2))
-        self._open = 0.0
-        self._filled = 0
+            self._above, self._below = k_weighting(sample_rate)
+            self._state = np.zeros((channels, len(self._below) - 1))
+        self._frames = FrameEnergies(round(sample_rate / 10))
         self._steps: Doubles = np.zeros(0)
         self._energies = np.zeros(int((TOP - ABSOLUTE_GATE) * PER_LU) + 1)
         self._counts = np.zeros(len(self._energies), np.int64)
@@ -44,8 +43,10 @@ class Loudness:
         """Take the next samples, at least one; they are finite."""
         if not self._able:
             return
-        weighted, self._state = sosfilt(self._filter, planes.astype(np.float64), zi=self._state)
-        self._add_energy(np.einsum("ij,ij->j", weighted, weighted))
+        weighted, self._state = lfilter(self._above, self._below, planes, zi=self._state)
+        energies = self._frames.add(weighted)
+        if len(energies):
+            self._add_steps(energies / self._frames.size)
 
     def integrated(self) -> float | None:
         """Give the loudness in LUFS; none of less than 0.4 s, nor where nothing passes the gate of -70 LUFS."""
@@ -56,19 +57,6 @@ class Loudness:
         first = max(0, math.ceil((gate - ABSOLUTE_GATE) * PER_LU))
         blocks = int(self._counts[first:].sum())
         return _loudness(float(self._energies[first:].sum()) / blocks) if blocks else None
-
-    def _add_energy(self, energy: Doubles) -> None:
-        """Add up what each 0.1 s holds; a step that is not full waits for more."""
-        head = min(self._step - self._filled, len(energy))
-        self._open += float(energy[:head].sum())
-        self._filled += head
-        if self._filled < self._step:
-            return
-        whole = (len(energy) - head) // self._step
-        rest = head + whole * self._step
-        full = energy[head:rest].reshape(whole, self._step).sum(axis=1)
-        self._add_steps(np.concatenate(([self._open], full)) / self._step)
-        self._open, self._filled = float(energy[rest:].sum()), len(energy) - rest
 
     def _add_steps(self, means: Doubles) -> None:
         steps = np.concatenate((self._steps, means))
@@ -84,13 +72,14 @@ class Loudness:
         np.add.at(self._energies, index, energies[passed])
 
 
-def k_weighting(sample_rate: int) -> Doubles:
-    """Second-order sections of the K-weighting at any rate.
+def k_weighting(sample_rate: int) -> tuple[Doubles, Doubles]:
+    """Numerator and denominator of the K-weighting at any rate, both of its filters in one.
 
     The standard gives them at 48 kHz; these are the analogue filters behind them, through the bilinear transform
     (Brecht De Man, Evaluation of implementations of the EBU R128 loudness measurement, AES 2018; libebur128 too).
     """
-    return np.array([_shelf(sample_rate), _high_pass(sample_rate)])
+    shelf, high_pass = _shelf(sample_rate), _high_pass(sample_rate)
+    return np.convolve(shelf[:3], high_pass[:3]), np.convolve(shelf[3:], high_pass[3:])
 
 
 def _shelf(sample_rate: int) -> list[float]:

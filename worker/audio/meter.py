@@ -6,12 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.receipt import Levels
+from worker.audio.frames import FrameEnergies
 from worker.audio.loudness import Loudness
 from worker.audio.source import Block
 from worker.audio.truepeak import TruePeak
 
 Floats = NDArray[np.float32]
 
+AT_ONCE = 44_100
+"""Samples of all channels that are looked at together: what is made of them stays in the processor's cache."""
 FRAMES_A_SECOND = 20
 """The noise floor is read off frames of 50 ms."""
 FLOOR_SHARE = 0.1
@@ -30,10 +33,10 @@ class Meter:
     def __init__(self, sample_rate: int, channels: int) -> None:
         self.samples = 0
         """Per channel, so far."""
-        self._rate = sample_rate
+        self._at_once = max(1, AT_ONCE // channels)
         self._loudness = Loudness(sample_rate, channels)
         self._true_peak = TruePeak(channels)
-        self._floor = _Floor(max(1, sample_rate // FRAMES_A_SECOND))
+        self._floor = _Floor(sample_rate // FRAMES_A_SECOND, channels)
         self._clipping = _Clipping(channels)
         self._whiteness = _Whiteness(sample_rate)
         self._peaks = np.zeros(channels)
@@ -46,18 +49,19 @@ class Meter:
 
     def add(self, block: Block) -> None:
         """Take the next block."""
-        if not len(block):
-            return
-        planes = np.ascontiguousarray(block.T)
+        self.samples += len(block)
+        for start in range(0, len(block), self._at_once):
+            self._add(np.ascontiguousarray(block[start : start + self._at_once].T))
+
+    def _add(self, planes: Floats) -> None:
         peaks = np.maximum(planes.max(axis=1), -planes.min(axis=1))
         if not np.isfinite(peaks).all():
             self._not_finite += int(np.count_nonzero(~np.isfinite(planes)))
             planes = np.nan_to_num(planes, nan=0.0, posinf=0.0, neginf=0.0)
             peaks = np.abs(planes).max(axis=1)
-        self.samples += len(block)
         self._peaks = np.maximum(self._peaks, peaks)
         self._loudness.add(planes)
-        self._true_peak.add(planes)
+        self._true_peak.add(planes, peaks)
         self._floor.add(planes)
         self._clipping.add(planes, float(peaks.max()))
         self._whiteness.add(planes)
@@ -88,23 +92,18 @@ def decibels(magnitude: float) -> float | None:
 class _Floor:
     """A histogram of the power of short frames, in steps of 0.1 dB."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._rest: Floats = np.zeros(0, np.float32)
-        self._counts = np.zeros(int((HIGHEST_DB - LOWEST_DB) * PER_DB) + 1, np.int64)
-        self._energy = 0.0
+    def __init__(self, size: int, channels: int) -> None:
+        self._channels = channels
+        self._frames = FrameEnergies(size)
         self._samples = 0
+        self._counts = np.zeros(int((HIGHEST_DB - LOWEST_DB) * PER_DB) + 1, np.int64)
 
     def add(self, planes: Floats) -> None:
-        squares = np.square(planes)
-        power = squares[0] if len(squares) == 1 else squares.mean(axis=0)
-        self._energy += float(power.sum(dtype=np.float64))
-        self._samples += len(power)
-        joined = np.concatenate((self._rest, power)) if len(self._rest) else power
-        frames = len(joined) // self._size
-        self._rest = joined[frames * self._size :].copy()
-        if frames:
-            self._count(joined[: frames * self._size].reshape(frames, self._size).mean(axis=1))
+        self._samples += planes.size
+        powers = self._frames.add(planes) / (self._frames.size * self._channels)
+        levels = 10 * np.log10(np.maximum(powers, 10 ** (LOWEST_DB / 10)))
+        index = np.rint((levels - LOWEST_DB) * PER_DB).astype(np.int64)
+        np.add.at(self._counts, np.minimum(index, len(self._counts) - 1), 1)
 
     def level(self) -> float | None:
         """The floor in dBFS; of what is shorter than a frame, its RMS."""
@@ -115,12 +114,7 @@ class _Floor:
         return round(LOWEST_DB + index / PER_DB, 1) if index else None
 
     def rms(self) -> float:
-        return math.sqrt(self._energy / self._samples) if self._samples else 0.0
-
-    def _count(self, powers: Floats) -> None:
-        levels = 10 * np.log10(np.maximum(powers, 10 ** (LOWEST_DB / 10)))
-        index = np.rint((levels - LOWEST_DB) * PER_DB).astype(np.int64)
-        np.add.at(self._counts, np.minimum(index, len(self._counts) - 1), 1)
+        return math.sqrt(self._frames.total / self._samples) if self._samples else 0.0
 
 
 class _Clipping:

@@ -34,8 +34,11 @@ class TruePeak:
         self._last = np.zeros((channels, TAPS - 1), np.float32)
         self.highest = 0.0
 
-    def add(self, planes: Floats) -> None:
-        """Take the next samples, at least one; they are finite."""
+    def add(self, planes: Floats, peaks: NDArray[np.float32]) -> None:
+        """Take the next samples, at least one, and the highest magnitude of each channel among them; all finite."""
+        if max(float(peaks.max()), float(np.abs(self._last).max())) * GAIN <= self.highest:
+            self._last = np.concatenate((self._last, planes[:, -(TAPS - 1) :]), axis=1)[:, -(TAPS - 1) :]
+            return
         joined = np.concatenate((self._last, planes), axis=1)
         self._last = joined[:, -(TAPS - 1) :].copy()
         for channel in joined:
@@ -43,7 +46,7 @@ class TruePeak:
 
     def finish(self) -> float:
         """Give the true peak of all, at least the highest sample."""
-        self.add(np.zeros((self._channels, TAPS), np.float32))
+        self.add(np.zeros((self._channels, TAPS), np.float32), np.zeros(self._channels, np.float32))
         return self.highest
 
     def _look(self, samples: Floats) -> None:
@@ -55,13 +58,16 @@ class TruePeak:
         self.highest = max(self.highest, float(heights.max()))
         # The values of a piece are made of its samples and of the first of the next.
         reach = np.maximum(heights[:-1], heights[1:]) * GAIN
-        self._oversample(padded, reach.argmax()[None] if reach.max() > self.highest else [])
-        self._oversample(padded, np.flatnonzero(reach > self.highest))
+        if reach.max() > self.highest:  # the most promising place may spare the others
+            self._oversample(padded, reach.argmax()[None], values)
+            self._oversample(padded, np.flatnonzero(reach > self.highest), values)
 
-    def _oversample(self, padded: Floats, pieces: NDArray[np.int64] | list[int]) -> None:
+    def _oversample(self, padded: Floats, pieces: NDArray[np.intp], values: int) -> None:
         if not len(pieces):
             return
-        starts = np.asarray(pieces)[:, None] * PIECE + np.arange(PIECE + TAPS - 1)
-        views = np.lib.stride_tricks.sliding_window_view(padded[starts], TAPS, axis=1)
-        made = views.reshape(-1, TAPS) @ FILTER
+        at = pieces[:, None] * PIECE + np.arange(PIECE + TAPS - 1)
+        views = np.lib.stride_tricks.sliding_window_view(padded[at], TAPS, axis=1).reshape(-1, TAPS)
+        # Those at the end need samples of the next block, and come with it.
+        early = max(0, (int(pieces[-1]) + 1) * PIECE - values)
+        made = views[: len(views) - early] @ FILTER
         self.highest = max(self.highest, float(made.max()), -float(made.min()))
