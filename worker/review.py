@@ -12,7 +12,7 @@ SILENT_DBFS = -60.0
 """A channel whose highest sample is below this is silent."""
 HEARD_DBFS = -50.0
 """One whose highest sample is above this is not."""
-SILENT_MEL, HEARD_MEL = 1e-3, 1e-2
+SILENT_MEL, HEARD_MEL = 0.001, 0.01
 """The same of a mel's highest magnitude; white noise of -60 dBFS has about 2e-2, a tone ten times that."""
 NOISE_DBFS = -35.0
 """A noise floor below this is no runaway, whatever the source's is."""

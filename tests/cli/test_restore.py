@@ -52,6 +52,25 @@ def test_a_file_is_sent_watched_and_fetched(talk: Path) -> None:
     assert b'name="mode"\r\n\r\n1' in server.bodies[1]
 
 
+def test_a_result_that_needs_review_is_told(talk: Path) -> None:
+    check = {"needs_review": True, "reasons": [{"code": "silence", "detail": "The result is silent."}]}
+    doubtful = {**DONE, "output": {"filename": "talk-restored.flac", "needs_review": True}, "receipt": {"check": check}}
+    answers = {
+        "POST /v1/jobs": [document(job("queued"), 202)],
+        "GET /v1/jobs/7": [document(doubtful)],
+        "GET /v1/jobs/7/result": [Answer(200, b"worse", "audio/flac")],
+    }
+    with fake_server(ALIVE | answers) as server:
+        done = run("restore", str(talk), "--server", server.url, "--json")
+        shown = run("status", "7", "--server", server.url)
+    assert done.returncode == 0, done.stderr
+    assert "(needs review: The result is silent.)" in done.stderr
+    assert "Listen to 1 of them, which may have gone wrong: talk.m4a." in done.stderr
+    (line,) = documents(done.stdout)
+    assert (line["needs_review"], line["receipt"]) == (True, {"check": check})
+    assert "7  succeeded  needs review" in shown.stdout
+
+
 def test_one_bad_file_stops_no_other_and_the_exit_code_tells(talk: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.m4a"
     other.write_bytes(b"noise")
