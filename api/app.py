@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from api import access, describe, problems
 from api.auth import door
 from api.errors import FieldError, Unprocessable, pointer
-from api.health import health, running_version
+from api.health import health
 from api.jobs import jobs
 from api.options import say
+from api.receipts import receipts
 from api.results import results
 from api.services import connected
 from api.uploads.describe import components as of_uploads
@@ -28,6 +29,7 @@ from shared.queues import Dispatcher
 from shared.records import JobRecords
 from shared.settings import Settings
 from shared.storage import ObjectStore
+from shared.version import running_version
 
 DESCRIPTION = (
     "Speech restoration with VoiceFixer: submit a recording, poll its job, fetch the result. "
@@ -67,7 +69,7 @@ def create_app(
     access.install(app)
     door.install(app)
     problems.install(app)
-    for blueprint in (jobs, results, uploads, watching, webhooks, health):
+    for blueprint in (jobs, results, receipts, uploads, watching, webhooks, health):
         app.register_api(blueprint)
     _document(app)
     return app

@@ -12,6 +12,7 @@ from api.problems import MEDIA_TYPE, Problem
 from api.schemas import JobPage, JobView
 from shared.formats import FORMATS
 from shared.jobs import JobOptions, OutputRequest
+from shared.receipt import Receipt
 
 JOBS = Tag(name="Jobs", description="Submit recordings and follow them.")
 RESULTS = Tag(name="Results", description="Fetch what came out.")
@@ -272,6 +273,14 @@ RESULT_RESPONSES: ResponseDict = {
     "409": _problem("`job_not_finished`, `job_failed`, `job_canceled` or `job_expired`.", "Retry-After"),
     "410": _problem("`result_gone`."),
     "416": _problem("`range_not_satisfiable`.", "Content-Range"),
+    "503": _DOWN,
+}
+RECEIPT_RESPONSES: ResponseDict = {
+    "200": _json(Receipt, "The receipt.", "ETag"),
+    "304": _UNCHANGED,
+    "404": _NO_JOB,
+    "409": _problem("`job_not_finished`, `job_failed`, `job_canceled` or `job_expired`.", "Retry-After"),
+    "410": _problem("`receipt_gone`."),
     "503": _DOWN,
 }
 READY_RESPONSES: ResponseDict = {

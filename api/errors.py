@@ -279,6 +279,13 @@ class ResultGone(RequestError):
     status: ClassVar[int] = 410
 
 
+class ReceiptGone(RequestError):
+    """There is no receipt in storage, or none any more."""
+
+    code: ClassVar[str] = "receipt_gone"
+    status: ClassVar[int] = 410
+
+
 class RangeNotSatisfiable(RequestError):
     """The asked range begins beyond the end of the result."""
 

@@ -1,8 +1,5 @@
 """How the service is: alive, ready, and of which version."""
 
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
-
 import redis
 from flask import Response, jsonify
 from flask_openapi3.blueprint import APIBlueprint
@@ -11,19 +8,11 @@ from api import describe
 from api.services import Services, services
 from shared import log
 from shared.errors import StorageDenied, StorageError
-
-PACKAGE = "voicefixer-queue"
+from shared.version import PACKAGE, running_version
 
 _log = log.logger("api")
 
 health = APIBlueprint("health", __name__, abp_tags=[describe.SERVICE], abp_responses=describe.PUBLIC_ERRORS)
-
-
-def running_version() -> str:
-    """Tell the version of the installed package."""
-    with suppress(PackageNotFoundError):
-        return version(PACKAGE)
-    return "unknown"
 
 
 @health.get("/healthz", summary="Is the process alive?", responses=describe.ALIVE_RESPONSES)

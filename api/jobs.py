@@ -16,8 +16,9 @@ from api.errors import FieldError, JobOver, MalformedJobId, Unprocessable, Uploa
 from api.forms import pieces
 from api.idempotency import OnceHeader, once, see_again
 from api.lookup import CLIENT_ID, CLIENT_ID_RULE, JobPath, existing, unknown
+from api.receipts import receipt_of
 from api.retry import retry
-from api.schemas import dump, etag, is_over
+from api.schemas import dump, dump_whole, etag, is_over
 from api.sent import Sent
 from api.services import Services, services
 from api.submit import new_ticket, submit
@@ -28,6 +29,7 @@ from shared import log
 from shared.errors import StorageError
 from shared.jobs import TERMINAL, Job, Status
 from shared.keys import job_prefix, work_prefix
+from shared.receipt import Receipt
 
 _log = log.logger("api")
 
@@ -214,9 +216,22 @@ def _accepted(job: Job, status: int = 202) -> Response:
 
 
 def _show(job: Job, status: int) -> Response:
-    response = jsonify(dump(job))
+    receipt, known = _receipt(job)
+    response = jsonify(dump_whole(job, receipt))
     response.status_code = status
-    return _marked(response, job)
+    _marked(response, job)
+    if not known:  # it is to be asked for again
+        del response.headers["ETag"]
+    return response
+
+
+def _receipt(job: Job) -> tuple[Receipt | None, bool]:
+    """Read the receipt; storage that is away keeps nobody from hearing how the job stands."""
+    try:
+        return receipt_of(services(), job), True
+    except StorageError as error:
+        _log.warning("a job is shown without its receipt", job_id=job.manifest.id, reason=error.message)
+        return None, False
 
 
 def _marked(response: Response, job: Job) -> Response:

@@ -81,17 +81,18 @@ def _sent_to(url: str) -> Response:
 def _finished(job: Job) -> tuple[str, JobOutput]:
     if job.status is Status.SUCCEEDED and job.result_key and job.output:
         return job.result_key, job.output
-    raise _why_not(job)
+    raise why_not(job)
 
 
-def _why_not(job: Job) -> JobConflict:
+def why_not(job: Job, what: str = "result") -> JobConflict:
+    """Tell why a job that has not succeeded has no result, or other thing that goes with one."""
     if job.status is Status.FAILED:
         why = job.error.message if job.error else "no reason is known"
-        return JobFailed(f"The job failed, so it has no result: {why}")
+        return JobFailed(f"The job failed, so it has no {what}: {why}")
     if job.status is Status.CANCELED:
-        return JobCanceled("The job was canceled, so it has no result.")
+        return JobCanceled(f"The job was canceled, so it has no {what}.")
     if job.status is Status.EXPIRED:
-        return JobExpired("The job passed its deadline, so it has no result.")
+        return JobExpired(f"The job passed its deadline, so it has no {what}.")
     wait = {"Retry-After": str(describe.RETRY_AFTER)}
     return JobNotFinished(f"The job is {job.status}; ask again later.", headers=wait)
 

@@ -20,6 +20,7 @@ from shared.jobs import (
 )
 from shared.keys import source_key
 from shared.outgoing import without_secrets
+from shared.receipt import Receipt
 from shared.webhooks.events import JobEvent, shown_url
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="RFC 3339, UTC.")]
@@ -73,6 +74,7 @@ class Urls(BaseModel):
     cancel: str
     events: str
     result: str
+    receipt: str
 
 
 class JobView(BaseModel):
@@ -95,6 +97,11 @@ class JobView(BaseModel):
     progress: Progress
     models: list[JobModel] = Field(description="The models that have worked on the job so far.")
     urls: Urls
+    receipt: Receipt | None = Field(
+        None,
+        description="What was done and what it measures; null until the job has succeeded, and where it is gone. "
+        "Lists leave it out.",
+    )
 
 
 class JobPage(BaseModel):
@@ -130,12 +137,17 @@ def view(job: Job, urls: Urls | None = None) -> JobView:
 
 
 def dump(job: Job, urls: Urls | None = None) -> dict[str, Any]:
-    """Show a job as JSON; of its input only what there is of `OF_SOME_INPUTS`."""
-    shown = view(job, urls).model_dump(mode="json", by_alias=True)
+    """Show a job as JSON, without its receipt; of its input only what there is of `OF_SOME_INPUTS`."""
+    shown = view(job, urls).model_dump(mode="json", by_alias=True, exclude={"receipt"})
     for name in OF_SOME_INPUTS:
         if shown["input"][name] is None:
             del shown["input"][name]
     return shown
+
+
+def dump_whole(job: Job, receipt: Receipt | None) -> dict[str, Any]:
+    """Show a single job, with its receipt."""
+    return {**dump(job), "receipt": receipt.model_dump(mode="json") if receipt else None}
 
 
 def etag(job: Job) -> str:
@@ -187,4 +199,5 @@ def urls_of(job_id: str) -> Urls:
         cancel=url_for("jobs.cancel", job_id=job_id),
         events=url_for("watching.events", job_id=job_id),
         result=url_for("results.fetch", job_id=job_id),
+        receipt=url_for("receipts.read_receipt", job_id=job_id),
     )

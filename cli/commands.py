@@ -118,6 +118,8 @@ def _conclude(outcomes: Sequence[Outcome]) -> None:
     good = [outcome for outcome in outcomes if outcome.error is None]
     by = sorted({models_text(outcome.models) for outcome in good})
     say(f"{len(good)} of {len(outcomes)} restored" + (f" by {', '.join(by)}." if by else "."))
+    if doubtful := [outcome.input.name for outcome in good if outcome.review is not None]:
+        say(f"Listen to {len(doubtful)} of them, which may have gone wrong: {', '.join(doubtful)}.")
     if len(good) < len(outcomes):
         sys.exit(_SOME_FAILED)
 
@@ -129,6 +131,8 @@ def _show(job: Document, *, as_json: bool) -> None:
     line = f"{job.get('id')}  {job.get('status')}"
     if job.get("status") == "processing":
         line += f"  {stage(job)} {percent(job):.0f}%"
+    if (job.get("output") or {}).get("needs_review"):
+        line += "  needs review"
     error: Mapping[str, Any] = job.get("error") or {}
     name = (job.get("input") or {}).get("filename") or ""
     tell("  ".join(part for part in (line, str(name), str(error.get("message", ""))) if part))

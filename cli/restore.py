@@ -41,13 +41,18 @@ class Wish:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one file ended; `status` is the job's, or "failed" where there is none."""
+    """How one file ended; `status` is the job's, or "failed" where there is none.
+
+    `review` says why someone should listen to the result; none if nobody need.
+    """
 
     input: Path
     status: str
     job_id: str | None = None
     output: Path | None = None
     models: list[Document] = field(default_factory=list)
+    receipt: Document | None = None
+    review: list[str] | None = None
     error: dict[str, str] | None = None
 
     def document(self) -> Document:
@@ -58,6 +63,8 @@ class Outcome:
             "status": self.status,
             "output": str(self.output) if self.output else None,
             "models": self.models,
+            "needs_review": self.review is not None,
+            "receipt": self.receipt,
             "error": self.error,
         }
 
@@ -117,7 +124,7 @@ class _Task:
         except _Interrupted:
             self._give_up()
             outcome = self._failed("canceled", {"code": "interrupted", "message": "Stopped by Ctrl-C."})
-        watcher.ended(outcome.error["message"] if outcome.error else f"{outcome.output}")
+        watcher.ended(outcome.error["message"] if outcome.error else f"{outcome.output}{_note(outcome)}")
         return outcome
 
     def _restore(self, watcher: Watcher) -> Outcome:
@@ -135,7 +142,8 @@ class _Task:
         refuse(target, self.wish.inputs, overwrite=self.wish.overwrite)
         with written(target) as part:
             self.client.download(self.job_id, part, self._go_on)
-        return Outcome(self.path, "succeeded", self.job_id, target, list(job.get("models") or []))
+        models, receipt = list(job.get("models") or []), job.get("receipt")
+        return Outcome(self.path, "succeeded", self.job_id, target, models, receipt, _review(job))
 
     def _go_on(self) -> None:
         if self.stop.is_set():
@@ -164,6 +172,20 @@ def _error_of(job: Document) -> dict[str, str]:
     error = job.get("error") or {}
     code = str(error.get("code") or f"job_{job['status']}")
     return {"code": code, "message": str(error.get("message") or f"The job was {job['status']}.")}
+
+
+def _review(job: Document) -> list[str] | None:
+    """Why someone should listen to a job's result; the reasons are empty where its receipt is gone."""
+    if not (job.get("output") or {}).get("needs_review"):
+        return None
+    found = (job.get("receipt") or {}).get("check") or {}
+    return [str(reason.get("detail", "")) for reason in found.get("reasons") or []]
+
+
+def _note(outcome: Outcome) -> str:
+    if outcome.review is None:
+        return ""
+    return f" (needs review: {' '.join(outcome.review) or 'listen to it'})"
 
 
 def _extension(job: Document) -> str:

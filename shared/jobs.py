@@ -193,6 +193,7 @@ class JobOutput(BaseModel):
     bit_depth: int | None = None
     channels: int = 1
     gain_db: float = Field(0.0, description="Applied to the whole file, only where it would have clipped.")
+    needs_review: bool = Field(False, description="The output check found what someone should listen to.")
 
 
 class Ending(BaseModel):
@@ -249,5 +250,6 @@ class Job(BaseModel):
     queue_position: int | None = None
     models: list[JobModel] = []
     result_key: str | None = None
+    receipt_key: str | None = None
     output: JobOutput | None = None
     error: JobError | None = None

@@ -38,6 +38,16 @@ def results_prefix(job_id: str) -> str:
     return f"jobs/{job_id}/result."
 
 
+def receipt_key(job_id: str, attempt: int) -> str:
+    """What was done to make the finished file, `shared.receipt.Receipt` as JSON."""
+    return f"{receipts_prefix(job_id)}{attempt}.json"
+
+
+def receipts_prefix(job_id: str) -> str:
+    """Receipts of all attempts; one counts."""
+    return f"jobs/{job_id}/receipt."
+
+
 def work_prefix(job_id: str) -> str:
     """Objects that live only while the job does."""
     return f"jobs/{job_id}/work/"

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from api import errors as api_errors
 from api.schemas import OF_SOME_INPUTS, JobView
 from cli.main import app
+from shared.receipt import Receipt
 from shared.settings import NOT_SETTINGS, PREFIX, Settings
 from tools.settings_table import PAGE, with_table
 
@@ -168,6 +169,22 @@ def test_the_job_in_the_documentation_is_one_that_the_api_may_show():
         del shown["input"][name]
     assert json.loads(json.dumps(job)) == shown
     assert isinstance(view, BaseModel)
+
+
+def test_the_receipt_in_the_documentation_is_one_that_a_worker_may_write():
+    text = (ROOT / "docs" / "api.md").read_text()
+    receipt = re.search(r"<!-- receipt:.*?```json\n(.*?)```", text, re.DOTALL)[1]
+    assert Receipt.model_validate_json(receipt).model_dump(mode="json") == json.loads(receipt)
+
+
+def test_the_limits_of_the_output_check_that_are_documented_are_those_of_the_code():
+    from worker import review
+
+    section = (ROOT / "docs" / "reliability.md").read_text().partition("## The output check")[2].partition("\n## ")[0]
+    told = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", section)}
+    limits = {abs(value) for name, value in vars(review).items() if name.isupper() and isinstance(value, float)}
+    assert limits - told == {-review.LOST_DBFS}
+    assert 100 * review.CLIPPED_SHARE in told
 
 
 def test_every_option_of_a_job_is_documented():

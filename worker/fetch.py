@@ -62,8 +62,8 @@ def fetched(task: Task, manifest: Manifest) -> Manifest:
 def _fetched_before(task: Task) -> str | None:
     found = [info.key for info in task.ctx.store.list(fetched_prefix(task.job_id))]
     before = task.plan_before()
-    if before and before.source in found:
-        return before.source
+    if before and before.source_key in found:
+        return before.source_key
     return found[0] if found else None
 
 

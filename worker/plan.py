@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.formats import OutputPlan
 from shared.jobs import Stage
+from shared.receipt import Sound
 from shared.settings import Settings
 from worker.chunks import Geometry, Window, plan_windows
 from worker.models.constants import PAD, frame_count
@@ -20,9 +21,10 @@ class Plan(BaseModel):
         samples: of the working audio, per channel, at 44.1 kHz.
         source_rate, source_samples: of the recording; the result's length follows from them.
         frames: mel frames; a recording of up to 1,024 samples is cut as if zeros followed it.
-        source: the object that the split read: what was sent, or what it has fetched.
+        source_key: the object that the split read: what was sent, or what it has fetched.
         noise: whether the split measured the recording's noise.
         output: the result's form; none where the result is a mel.
+        source: what the recording is and measures, for the receipt.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,9 +43,10 @@ class Plan(BaseModel):
     halo: int
     fade: int
     filename: str
-    source: str = ""
+    source_key: str = ""
     noise: bool = False
     output: OutputPlan | None = None
+    source: Sound | None = None
 
     @property
     def geometry(self) -> Geometry:

@@ -14,7 +14,7 @@ import structlog
 
 from shared.errors import ServiceError, StorageError, StorageUnavailable
 from shared.jobs import TERMINAL
-from shared.keys import JOBS_PREFIX, job_prefix, manifest_key, results_prefix, work_prefix
+from shared.keys import JOBS_PREFIX, job_prefix, manifest_key, receipts_prefix, results_prefix, work_prefix
 from shared.records import Repairs
 from shared.recovery import Found, Recovery
 from shared.storage import ObjectInfo
@@ -165,11 +165,12 @@ class Sweeper:
 
     def _sweep_leftovers(self, folder: _Folder) -> None:
         """A worker wrote after its job was over, and died before it could take that back."""
-        work, results = work_prefix(folder.job_id), results_prefix(folder.job_id)
-        late = any(key.startswith(work) for key in folder.keys)
-        late = late or sum(key.startswith(results) for key in folder.keys) > 1
-        if late and self._ctx.records.state(folder.job_id) in TERMINAL:
-            tidy_objects(self._ctx, folder.job_id)
+        job_id = folder.job_id
+        late = any(key.startswith(work_prefix(job_id)) for key in folder.keys)
+        for prefix in (results_prefix(job_id), receipts_prefix(job_id)):
+            late = late or sum(key.startswith(prefix) for key in folder.keys) > 1
+        if late and self._ctx.records.state(job_id) in TERMINAL:
+            tidy_objects(self._ctx, job_id)
 
     def _sweep_unknown(self, folder: _Folder) -> None:
         """There is no record: the job was removed, or not accepted; or it was, and its record is lost."""

@@ -38,11 +38,13 @@ class Task:
     Attributes:
         lease: that holds while it works: the claim, its piece and its number.
         keys: the objects that this attempt wrote; they are deleted if it does not count.
+        begun: when it began, by the monotonic clock.
     """
 
     ctx: Context
     lease: Lease
     keys: list[str] = field(default_factory=list)
+    begun: float = field(default_factory=time.monotonic)
 
     @property
     def job_id(self) -> str:
@@ -53,6 +55,10 @@ class Task:
     def claim(self) -> Claim:
         """The piece and this attempt's number."""
         return self.lease.claim
+
+    def seconds(self) -> float:
+        """Tell how long this attempt has taken so far."""
+        return time.monotonic() - self.begun
 
     def own(self, key: str) -> str:
         """Remember that this attempt writes *key*."""
@@ -120,7 +126,6 @@ def perform(ctx: Context, step: Step, message: Message, *, owner: str = "", keep
 
 
 def _attempt(task: Task, step: Step, keep: Kind | None) -> Piece | None:
-    started = time.monotonic()
     try:
         handed = step(task)
     except Stopped:
@@ -138,7 +143,7 @@ def _attempt(task: Task, step: Step, keep: Kind | None) -> Piece | None:
         task.discard()
         _let_go(task)
         return None
-    log.info("piece done", **_words(task), seconds=round(time.monotonic() - started, 3))
+    log.info("piece done", **_words(task), seconds=round(task.seconds(), 3))
     kept = next((one for one in handed if one.piece.kind == keep), None)
     _send(task, [one for one in handed if one != kept])
     if task.claim.piece == STITCH:

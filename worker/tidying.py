@@ -3,7 +3,7 @@
 import structlog
 
 from shared.errors import QueueUnavailable, StorageError
-from shared.keys import ending_key, result_key, results_prefix, work_prefix
+from shared.keys import ending_key, receipt_key, receipts_prefix, result_key, results_prefix, work_prefix
 from worker.context import Context
 
 log = structlog.get_logger()
@@ -21,7 +21,7 @@ def tidy(ctx: Context, job_id: str) -> None:
 
 
 def tidy_objects(ctx: Context, job_id: str) -> None:
-    """Write how a job ended, delete its working objects, and of its results all but the one that counts.
+    """Write how a job ended, delete its working objects, and of its results and receipts all but the one that counts.
 
     Raises:
         StorageError, QueueUnavailable: if something of it could not be done; it may be done again.
@@ -33,8 +33,10 @@ def tidy_objects(ctx: Context, job_id: str) -> None:
     # A power cut may take it: then the job is done again, if Redis is lost too.
     ctx.store.put(ending_key(job_id), text.encode(), content_type="application/json", durable=False)
     ctx.store.delete_prefix(work_prefix(job_id))
-    kept = None if ending.result is None else result_key(job_id, ending.result)
-    for result in ctx.store.list(results_prefix(job_id)):
-        if result.key != kept:
-            ctx.store.delete(result.key)
+    counts = ending.result
+    kept = () if counts is None else (result_key(job_id, counts), receipt_key(job_id, counts))
+    for prefix in (results_prefix(job_id), receipts_prefix(job_id)):
+        for one in ctx.store.list(prefix):
+            if one.key not in kept:
+                ctx.store.delete(one.key)
     ctx.retention.tidied(job_id, settle=SETTLED_LEASES * ctx.settings.lease_seconds)

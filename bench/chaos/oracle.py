@@ -11,7 +11,7 @@ import redis
 from bench.chaos.clients import Door
 from bench.chaos.recordings import kind_of
 from shared.jobs import LOCAL, TERMINAL, Status
-from shared.keys import ending_key, manifest_key, results_prefix, source_key
+from shared.keys import ending_key, manifest_key, receipts_prefix, results_prefix, source_key
 from shared.records import JobRecords
 from shared.storage import ObjectStore
 
@@ -120,10 +120,10 @@ def unexplained_keys(keys: Iterable[str], jobs: set[str], prefix: str) -> list[s
 def unexplained_objects(keys: Iterable[str], jobs: set[str]) -> list[str]:
     """Objects that belong to no job, or only to its work."""
     explained = {key(job_id) for job_id in jobs for key in (source_key, manifest_key, ending_key)}
-    results = {results_prefix(job_id) for job_id in jobs}
-    return sorted(key for key in keys if key not in explained and not _is_result(key, results))
+    kept = {prefix(job_id) for job_id in jobs for prefix in (results_prefix, receipts_prefix)}
+    return sorted(key for key in keys if key not in explained and not _of_an_attempt(key, kept))
 
 
-def _is_result(key: str, results: set[str]) -> bool:
-    head, _, attempt = key.rpartition(".")
-    return f"{head}." in results and attempt.isdigit()
+def _of_an_attempt(key: str, prefixes: set[str]) -> bool:
+    head, _, attempt = key.removesuffix(".json").rpartition(".")
+    return f"{head}." in prefixes and attempt.isdigit()

@@ -1,5 +1,6 @@
 """Job records and their state machine, in Redis."""
 
+from shared.records.efforts import Effort
 from shared.records.events import Change, Events, Position
 from shared.records.pieces import SPLIT, STITCH, Claim, Kind, Lane, Message, Piece
 from shared.records.repairs import Repairs, Suspect
@@ -14,6 +15,7 @@ __all__ = [
     "AwayTooOften",
     "Change",
     "Claim",
+    "Effort",
     "Events",
     "JobRecords",
     "Kind",

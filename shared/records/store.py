@@ -13,6 +13,7 @@ from redis.client import NEVER_DECODE
 
 from shared import log
 from shared.jobs import Ending, Job, JobError, JobOutput, Manifest, Priority, Status
+from shared.records.efforts import Effort, read_efforts
 from shared.records.packing import pack_ending, pack_manifest, unpack
 from shared.records.pieces import Claim, Message, Piece
 from shared.records.script import Argument, Script, messages_of
@@ -269,7 +270,16 @@ class JobRecords:
         return [bool(one) for one in self._script.run("renew", self._terms.lease, *words)] if words else []
 
     def complete_split(
-        self, job_id: str, claim: Claim, *, pieces: int, reach: int, window: int, seconds: float, plan: str = ""
+        self,
+        job_id: str,
+        claim: Claim,
+        *,
+        pieces: int,
+        reach: int,
+        window: int,
+        seconds: float,
+        plan: str = "",
+        spent: float = 0.0,
     ) -> list[Message] | None:
         """Record the plan and hand out the first pieces; None if this attempt does not count.
 
@@ -281,13 +291,27 @@ class JobRecords:
             window: most pieces of the job under way at once.
             seconds: duration of the recording.
             plan: what later claims are given.
+            spent: seconds that the worker took.
         """
-        return self._handed("split", job_id, claim.attempt, pieces, reach, window, f"{seconds:.6f}", plan)
+        words = (pieces, reach, window, f"{seconds:.6f}", plan, f"{spent:.6f}")
+        return self._handed("split", job_id, claim.attempt, *words)
 
-    def complete(self, job_id: str, claim: Claim, *, model: str) -> list[Message] | None:
-        """Mark a window as done and hand out what became ready; None if this attempt does not count."""
+    def complete(self, job_id: str, claim: Claim, *, model: str, spent: float = 0.0) -> list[Message] | None:
+        """Mark a window as done, in so many seconds, and hand out what became ready; None if it does not count."""
         piece = claim.piece
-        return self._handed("complete", job_id, piece.kind, cast(int, piece.index), claim.attempt, model)
+        words = (piece.kind, cast(int, piece.index), claim.attempt, model, f"{spent:.6f}")
+        return self._handed("complete", job_id, *words)
+
+    def efforts(self, job_id: str) -> list[Effort]:
+        """Tell who did what of a job that is not over, and in how many seconds."""
+
+        def read() -> tuple[dict[str, str], dict[str, str]]:
+            labels = cast(dict[str, str], self._redis.hgetall(f"{self._script.prefix}labels"))
+            won = self._script.key(job_id, ":won")
+            return labels, dict(self._redis.hscan_iter(won, match="spent:*", count=1000))
+
+        labels, spent = self._script.call(read)
+        return read_efforts(spent, labels=labels)
 
     def lost(self, job_id: str, claim: Claim, piece: Piece, attempt: int | None) -> list[Message] | None:
         """Have a piece made again whose work, of this attempt, cannot be read any more; the claimed one waits for it.

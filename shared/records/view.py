@@ -4,10 +4,13 @@ import json
 from collections.abc import Mapping
 
 from shared.jobs import TERMINAL, Ending, Job, JobError, JobModel, JobOutput, Manifest, Progress, Stage, Status
-from shared.keys import result_key
+from shared.keys import receipt_key, result_key
 
 #: Share of the work that each step is, in percent; roughly their time with VoiceFixer on a CPU.
 _SHARES = {"split": 4.0, "restore": 14.0, "vocode": 78.0, "stitch": 4.0}
+
+#: Digits of a hash in a job's document.
+_SHORT = 12
 
 
 def read_job(
@@ -28,6 +31,7 @@ def read_job(
         queue_position=rank + 1 if rank is not None and status is Status.QUEUED else None,
         models=[_model(stage, label) for stage in asked.options.stages if (label := _label(fields, stage, labels))],
         result_key=result_key(asked.id, int(fields["result"])) if "result" in fields else None,
+        receipt_key=receipt_key(asked.id, int(fields["result"])) if "result" in fields else None,
         output=JobOutput.model_validate(end["output"]) if "output" in end else None,
         error=JobError.model_validate(end["error"]) if "error" in end else None,
     )
@@ -64,10 +68,22 @@ def _label(fields: Mapping[str, str], stage: str, labels: Mapping[str, str]) -> 
     return labels.get(f"n:{number}") if number else None
 
 
-def _model(stage: Stage, text: str) -> JobModel:
-    """A worker writes what it knows: type, weights (or `-`), backend, precision, device."""
+def read_label(text: str) -> dict[str, str]:
+    """Read a model's label. A worker writes what it knows: type, weights (or `-`), backend, precision, device."""
     names = ("model_type", "weights", "backend", "precision", "device")
-    known = {name: word for name, word in zip(names, text.split(), strict=False) if word != "-"}
+    return {name: word for name, word in zip(names, text.split(), strict=False) if word != "-"}
+
+
+def hashes_of(label: Mapping[str, str]) -> list[str]:
+    """Give the sha256 of each weights file that a label names."""
+    return [one for one in label.get("weights", "").removeprefix("sha256:").split("+") if one]
+
+
+def _model(stage: Stage, text: str) -> JobModel:
+    """A job names weights by the beginnings of their hashes; the receipt has them whole."""
+    known = read_label(text)
+    if hashes := hashes_of(known):
+        known["weights"] = "sha256:" + "+".join(one[:_SHORT] for one in hashes)
     return JobModel.model_validate({"stage": stage, **known})
 
 

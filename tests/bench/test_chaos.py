@@ -12,7 +12,7 @@ from bench.chaos.report import Found, harmed, judge, shortcomings, summary, tabl
 from bench.chaos.schedule import Amounts, draw
 from bench.chaos.soak import GEOMETRY
 from shared.jobs import Status
-from shared.keys import chunk_key, ending_key, manifest_key, result_key, source_key
+from shared.keys import chunk_key, ending_key, manifest_key, receipt_key, result_key, source_key
 from shared.settings import load_settings
 
 JOB, OTHER = "a" * 32, "b" * 32
@@ -134,7 +134,7 @@ def test_what_a_service_at_rest_keeps_in_redis_is_explained_and_all_else_is_not(
 
 
 def test_of_a_job_that_is_over_only_recording_manifest_ending_and_results_are_explained():
-    kept = [source_key(JOB), manifest_key(JOB), ending_key(JOB), result_key(JOB, 3)]
+    kept = [source_key(JOB), manifest_key(JOB), ending_key(JOB), result_key(JOB, 3), receipt_key(JOB, 3)]
     left = [chunk_key(JOB, "restore", 0, 1), source_key(OTHER), result_key(OTHER, 1), result_key(JOB, 1) + ".part", "x"]
     assert unexplained_objects(kept + left, {JOB}) == sorted(left)
 

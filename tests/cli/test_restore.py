@@ -42,12 +42,33 @@ def test_a_file_is_sent_watched_and_fetched(talk: Path) -> None:
             "status": "succeeded",
             "output": str(result),
             "models": MODELS,
+            "needs_review": False,
+            "receipt": None,
             "error": None,
         }
     ]
     assert "talk.m4a: restore 40%" in done.stderr
     assert "1 of 1 restored by SpectralGateRestorer." in done.stderr
     assert b'name="mode"\r\n\r\n1' in server.bodies[1]
+
+
+def test_a_result_that_needs_review_is_told(talk: Path) -> None:
+    check = {"needs_review": True, "reasons": [{"code": "silence", "detail": "The result is silent."}]}
+    doubtful = {**DONE, "output": {"filename": "talk-restored.flac", "needs_review": True}, "receipt": {"check": check}}
+    answers = {
+        "POST /v1/jobs": [document(job("queued"), 202)],
+        "GET /v1/jobs/7": [document(doubtful)],
+        "GET /v1/jobs/7/result": [Answer(200, b"worse", "audio/flac")],
+    }
+    with fake_server(ALIVE | answers) as server:
+        done = run("restore", str(talk), "--server", server.url, "--json")
+        shown = run("status", "7", "--server", server.url)
+    assert done.returncode == 0, done.stderr
+    assert "(needs review: The result is silent.)" in done.stderr
+    assert "Listen to 1 of them, which may have gone wrong: talk.m4a." in done.stderr
+    (line,) = documents(done.stdout)
+    assert (line["needs_review"], line["receipt"]) == (True, {"check": check})
+    assert "7  succeeded  needs review" in shown.stdout
 
 
 def test_one_bad_file_stops_no_other_and_the_exit_code_tells(talk: Path, tmp_path: Path) -> None:

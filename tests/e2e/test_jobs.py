@@ -56,7 +56,7 @@ def test_a_canceled_job_ends_and_its_working_objects_go(service):
 def test_a_finished_job_leaves_source_manifest_result_and_end_and_delete_removes_them(service):
     job, _ = service.restore(encoded(tone(5_000)))
     folder = service.folder / "objects" / "jobs" / job["id"]
-    assert holds(folder, ["end.json", "manifest.json", "result.1", "source"])
+    assert holds(folder, ["end.json", "manifest.json", "receipt.1.json", "result.1", "source"])
     assert service.client.delete(job["urls"]["self"]).status_code == 204
     assert not folder.exists()
     assert service.client.get(job["urls"]["self"]).status_code == 404

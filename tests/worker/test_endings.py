@@ -61,7 +61,7 @@ def test_a_piece_whose_end_could_not_be_recorded_is_done_again(bench, once, kind
     worker.run()
     assert len(decoded(worker.result(job))[0]) == 100_000
     worker.sweep()
-    assert len(worker.objects(job)) == 3, "one result, the source, and how it ended"
+    assert len(worker.objects(job)) == 4, "one result, its receipt, the source, and how it ended"
 
 
 def test_a_job_that_succeeded_unheard_keeps_its_result(bench, once):
@@ -73,7 +73,7 @@ def test_a_job_that_succeeded_unheard_keeps_its_result(bench, once):
     worker.run()
     worker.sweep()
     assert len(decoded(worker.result(job))[0]) == 100_000
-    assert worker.objects(job) == ["end.json", "result.1", "source"]
+    assert worker.objects(job) == ["end.json", "receipt.1.json", "result.1", "source"]
 
 
 @pytest.mark.parametrize("error", [StorageError("no"), StorageDenied("no")])
@@ -102,9 +102,9 @@ def test_a_cancelled_job_ends_also_if_its_objects_cannot_be_deleted(bench, monke
     job = worker.submit(wav(noise(100_000)))
     complete = worker.records.complete
 
-    def cancelled(job_id, claim, *, model):
+    def cancelled(job_id, claim, *, model, spent):
         worker.records.cancel(job_id)
-        return complete(job_id, claim, model=model)
+        return complete(job_id, claim, model=model, spent=spent)
 
     def denied(key):
         raise StorageDenied("no")
@@ -123,7 +123,7 @@ def test_objects_that_could_not_be_deleted_for_a_moment_are_deleted_after_it(ben
     once(worker.store, "delete_prefix", StorageUnavailable("away"))
     worker.run()
     worker.sweep()
-    assert worker.objects(job) == ["end.json", "result.1", "source"]
+    assert worker.objects(job) == ["end.json", "receipt.1.json", "result.1", "source"]
 
 
 def test_a_job_cancelled_after_its_result_was_written_keeps_none(bench, monkeypatch):
@@ -211,4 +211,4 @@ def test_a_late_message_of_a_job_that_is_over_changes_nothing(bench):
         worker.send([Message(job, piece, Lane(piece.kind, "interactive"), 1)])
     worker.run()
     assert worker.records.get(job) == before
-    assert worker.objects(job) == ["end.json", "result.1", "source"]
+    assert worker.objects(job) == ["end.json", "receipt.1.json", "result.1", "source"]

@@ -329,7 +329,7 @@ def test_a_label_names_model_weights_backend_precision_and_device():
     engine = Engine(restorer=restorer, vocoder=StandInVocoder(), backend=backend)
     assert engine.model_label("restore") == "StandInRestorer - torch fp32 cpu"
     restorer.weights = {"b": "f" * 64, "a": "0" * 64}
-    assert engine.model_label("restore") == f"StandInRestorer sha256:{'0' * 12}+{'f' * 12} torch bf16 cpu"
+    assert engine.model_label("restore") == f"StandInRestorer sha256:{'0' * 64}+{'f' * 64} torch bf16 cpu"
     engine.close()
 
 

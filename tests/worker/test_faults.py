@@ -63,5 +63,5 @@ def test_all_jobs_end_right_and_leave_nothing(bench, monkeypatch, seed):
     results = [job for job in ended if job.status is Status.SUCCEEDED]
     assert len({worker.store.read(job.result_key) for job in results}) == 1
     for job in ended:
-        kept = {"source", "end.json"} | ({job.result_key.rpartition("/")[2]} if job.result_key else set())
-        assert set(worker.objects(job.manifest.id)) == kept
+        made = {key.rpartition("/")[2] for key in (job.result_key, job.receipt_key) if key}
+        assert set(worker.objects(job.manifest.id)) == {"source", "end.json"} | made

@@ -63,7 +63,7 @@ def test_a_job_by_url_gives_what_the_same_recording_sent_gives(fetching, data):
             b"/moved?again",
         ]
     assert worker.result(job) == worker.result(sent)
-    assert worker.objects(job) == ["end.json", "result.1"]
+    assert worker.objects(job) == ["end.json", "receipt.1.json", "result.1"]
 
 
 def test_a_mel_may_come_by_url_too(fetching):
@@ -122,7 +122,7 @@ def test_two_workers_that_fetch_at_once_never_share_an_object(fetching, data):
         worker.run()
     assert worker.result(job) == worker.result(sent)
     worker.sweep()
-    assert worker.objects(job) == ["end.json", "result.1"]
+    assert worker.objects(job) == ["end.json", "receipt.1.json", "result.1"]
 
 
 def test_a_job_that_is_split_again_reads_what_it_was_split_from(fetching, data):

@@ -213,8 +213,9 @@ def test_a_working_object_that_a_power_cut_took_is_made_again(bench, lost, found
         worker.store.delete(key)
     worker.run()
     assert worker.result(job) == worker.result(other)
-    result = worker.records.get(job).result_key.rpartition("/")[2]
-    assert worker.objects(job) == ["end.json", result, "source"]
+    done = worker.records.get(job)
+    kept = {key.rpartition("/")[2] for key in (done.result_key, done.receipt_key)}
+    assert set(worker.objects(job)) == {"end.json", "source", *kept}
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_unfinished_jobs_begin_again_and_end_with_the_same_result(service, steps
     service.worker.run()
     assert service.result(broken) == service.result(whole)
     service.worker.sweep()
-    assert service.worker.objects(broken) == ["end.json", "manifest.json", "result.1", "source"]
+    assert service.worker.objects(broken) == ["end.json", "manifest.json", "receipt.1.json", "result.1", "source"]
 
 
 def test_what_was_never_accepted_does_not_become_a_job(service):

@@ -48,7 +48,7 @@ def test_working_objects_are_gone_when_the_job_is_over(bench):
     worker = bench()
     job = worker.submit(wav(noise(200_000)))
     worker.run()
-    assert worker.objects(job) == ["end.json", "result.1", "source"]
+    assert worker.objects(job) == ["end.json", "receipt.1.json", "result.1", "source"]
 
 
 def test_every_task_may_run_twice(bench):
@@ -63,7 +63,7 @@ def test_every_task_may_run_twice(bench):
                 worker.step()
             worker.step()
         results.append(worker.result(job))
-        assert worker.objects(job) == ["end.json", "result.1", "source"]
+        assert worker.objects(job) == ["end.json", "receipt.1.json", "result.1", "source"]
     assert results[0] == results[1]
     assert once.sent == twice.sent
 
@@ -77,10 +77,10 @@ def test_two_attempts_at_one_piece_leave_one_object(bench, monkeypatch):
     piece = message.piece
     complete = worker.records.complete
 
-    def late(job_id, claim, *, model):
+    def late(job_id, claim, *, model, spent):
         if claim.attempt == 1:
             worker.step_elsewhere(message)
-        return complete(job_id, claim, model=model)
+        return complete(job_id, claim, model=model, spent=spent)
 
     monkeypatch.setattr(worker.records, "complete", late)
     worker.step()

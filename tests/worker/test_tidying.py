@@ -59,7 +59,7 @@ def test_of_several_results_the_one_that_counts_is_kept(worker):
         worker.store.put(f"jobs/{job}/result.{number}", b"late")
     worker.store.put(f"jobs/{job}/work/vocode/0.2", b"late")
     tidy_objects(worker.ctx, job)
-    assert worker.objects(job) == ["end.json", "result.1", "source"]
+    assert worker.objects(job) == ["end.json", "receipt.1.json", "result.1", "source"]
 
 
 def test_a_removed_job_gets_no_objects_anew(worker):

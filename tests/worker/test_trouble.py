@@ -81,7 +81,7 @@ def test_what_meets_something_absent_is_tried_for_as_long_as_it_is(bench, monkey
     assert not any(seen), "it is no suspect"
     assert worker.records.get(job).status is Status.SUCCEEDED
     worker.sweep()
-    assert worker.objects(job) == ["end.json", "result.1", "source"]
+    assert worker.objects(job) == ["end.json", "receipt.1.json", "result.1", "source"]
 
 
 def test_what_is_put_off_does_not_come_at_once(bench, monkeypatch):
@@ -123,7 +123,7 @@ def test_what_passes_at_the_next_attempt_costs_nothing(bench, monkeypatch):
     fail_at(worker, monkeypatch, "writer", RuntimeError(), times=1)
     worker.run()
     assert worker.result(job) == worker.result(other)
-    assert worker.objects(job) == ["end.json", "result.1", "source"]
+    assert worker.objects(job) == ["end.json", "receipt.1.json", "result.1", "source"]
 
 
 def test_a_recording_that_cannot_be_read_is_not_tried_again(bench, monkeypatch):

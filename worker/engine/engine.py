@@ -110,10 +110,10 @@ class Engine:
                 self.batcher.run_on_every_thread(key, run, [item] * size)
 
     def model_label(self, stage: str) -> str:
-        """Name a stage's model, the beginning of its weights' sha256 or `-`, and its backend, precision and device."""
+        """Name a stage's model, the sha256 of each weights file or `-`, and its backend, precision and device."""
         model = self._restorer if stage == "restore" else self._vocoder
         assert model is not None
-        hashes = [value[:12] for _, value in sorted(model.weights.items())]
+        hashes = [value for _, value in sorted(model.weights.items())]
         weights = f"sha256:{'+'.join(hashes)}" if hashes else "-"
         # Models without weights have no networks for a backend to run.
         backend = self._backend if hashes else PlainBackend(self._backend.device)

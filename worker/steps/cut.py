@@ -1,5 +1,6 @@
 """Split for `vocode` alone: check the mel that was sent and cut it into the pieces that a restorer would leave."""
 
+from math import prod
 from pathlib import PurePath
 
 import numpy as np
@@ -7,8 +8,10 @@ import numpy as np
 from shared.formats import SourceFacts, default_output
 from shared.jobs import Manifest
 from shared.keys import chunk_key
+from shared.receipt import Sound
 from worker.arrays import ArrayFormatError, ArrayHeader, Floats, put_array, read_header
 from worker.audio.errors import AudioTooLong
+from worker.hashing import PassingHash
 from worker.models.constants import HOP, N_MELS, SAMPLE_RATE, frame_count
 from worker.plan import Plan, geometry_for
 from worker.task import Task
@@ -36,7 +39,10 @@ def cut_mel(task: Task, manifest: Manifest) -> Plan:
     samples = _samples(frames, options.samples)
     asked = options.output
     facts = SourceFacts(container="npy", codec="mel", sample_rate=SAMPLE_RATE, channels=channels)
+    output = default_output(facts, asked.model_copy(update={"format": asked.format or "wav"}))
     sizes = geometry_for(settings, mode=0, before=task.plan_before())
+    if output.channels != channels:
+        raise MelError("a mel cannot be mixed down; send one channel, or leave output.channels out")
     plan = Plan(
         attempt=task.claim.attempt,
         stages=options.stages,
@@ -52,13 +58,13 @@ def cut_mel(task: Task, manifest: Manifest) -> Plan:
         halo=sizes.halo,
         fade=0,
         filename=PurePath(manifest.input.filename or "mel").stem,
-        source=manifest.input.key,
-        output=default_output(facts, asked.model_copy(update={"format": asked.format or "wav"})),
+        source_key=manifest.input.key,
+        output=output,
     )
-    if plan.output and plan.output.channels != channels:
-        raise MelError("a mel cannot be mixed down; send one channel, or leave output.channels out")
-    _write_pieces(task, manifest.input.key, header, plan)
-    return plan
+    measured = _Measured(task, manifest.input.key)
+    measured.read(0, header.offset)
+    _write_pieces(task, measured, header, plan)
+    return plan.model_copy(update={"source": measured.sound(header, plan, filename=manifest.input.filename)})
 
 
 def mel_shape(header: ArrayHeader) -> tuple[int, int]:
@@ -82,21 +88,57 @@ def _samples(frames: int, asked: int | None) -> int:
     return samples
 
 
-def _write_pieces(task: Task, source: str, header: ArrayHeader, plan: Plan) -> None:
+def _write_pieces(task: Task, mel: "_Measured", header: ArrayHeader, plan: Plan) -> None:
     for window in plan.windows:
         task.check()
-        piece = _read_rows(task, source, header, plan, window.mel_start, window.mel_stop)
+        piece = _read_rows(mel, header, plan, window.mel_start, window.mel_stop)
         if not np.isfinite(piece).all() or (piece < 0).any():
             raise MelError("the mel holds NaN, infinite or negative numbers; magnitudes are finite and not negative")
+        mel.peak = max(mel.peak, float(piece.max(initial=0.0)))
         put_array(task.ctx.store, task.own(chunk_key(task.job_id, "restore", window.index, plan.attempt)), piece)
 
 
-def _read_rows(task: Task, source: str, header: ArrayHeader, plan: Plan, start: int, stop: int) -> Floats:
+def _read_rows(mel: "_Measured", header: ArrayHeader, plan: Plan, start: int, stop: int) -> Floats:
     row = N_MELS * header.dtype.itemsize
     parts = []
     for channel in range(plan.channels):
         first = header.offset + (channel * plan.frames + start) * row
-        data = task.ctx.store.read(source, first, first + (stop - start) * row)
+        data = mel.read(first, first + (stop - start) * row)
         parts.append(np.frombuffer(data, dtype=header.dtype).reshape(-1, N_MELS))
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
         return np.stack(parts).astype(np.float32)
+
+
+class _Measured:
+    """The mel that was sent, hashed as it is read; of several channels all but the first are read once more for it."""
+
+    def __init__(self, task: Task, key: str) -> None:
+        self.peak = 0.0
+        self._store = task.ctx.store
+        self._key = key
+        self._hash = PassingHash()
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Read bytes [start, stop)."""
+        data = self._store.read(self._key, start, stop)
+        self._hash.saw(start, data)
+        return data
+
+    def sound(self, header: ArrayHeader, plan: Plan, *, filename: str | None) -> Sound:
+        """Describe it for the receipt."""
+        size = header.offset + prod(header.shape) * header.dtype.itemsize
+        return Sound(
+            filename=filename,
+            sha256=self._hash.finish(self._read_rest, size),
+            bytes=size,
+            format="npy",
+            codec=header.dtype.name,
+            sample_rate=SAMPLE_RATE,
+            channels=plan.channels,
+            frames=plan.frames,
+            seconds=round(plan.samples / SAMPLE_RATE, 6),
+            mel_peak=self.peak,
+        )
+
+    def _read_rest(self, start: int, stop: int) -> bytes:
+        return self._store.read(self._key, start, stop)

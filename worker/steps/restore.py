@@ -38,7 +38,8 @@ def restore(task: Task) -> list[Message] | None:
         conditions = _conditions(plan, window, profile)
         mel = restore_window(engine, padded, conditions, window, context=plan.context)
     _hand_over(task, plan, window, mel)
-    return task.ctx.records.complete(task.job_id, task.claim, model=engine.model_label("restore"))
+    label = engine.model_label("restore")
+    return task.ctx.records.complete(task.job_id, task.claim, model=label, spent=task.seconds())
 
 
 def _index(task: Task) -> int:

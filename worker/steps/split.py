@@ -13,12 +13,15 @@ from worker.arrays import Floats, put_array
 from worker.audio.bandlimit import find_cutoff, limit_blocks
 from worker.audio.decode import open_audio
 from worker.audio.measure import Analysis, Measured
+from worker.audio.meter import Meter
 from worker.audio.resample import resample_blocks
 from worker.chunks import reach
 from worker.fetch import fetched
+from worker.hashing import HashedFile
 from worker.models.constants import SAMPLE_RATE
 from worker.pcm import pcm_bytes, read_blocks
 from worker.plan import Plan, frames_of, geometry_for, wants_noise
+from worker.receipts import describe_audio
 from worker.steps.cut import cut_mel
 from worker.task import Task
 
@@ -41,6 +44,7 @@ def split(task: Task) -> list[Message] | None:
         window=task.ctx.settings.in_flight,
         seconds=plan.source_samples / plan.source_rate,
         plan=plan.model_dump_json(),
+        spent=task.seconds(),
     )
 
 
@@ -48,18 +52,18 @@ def _decode(task: Task, manifest: Manifest) -> Plan:
     options, attempt, settings = manifest.options, task.claim.attempt, task.ctx.settings
     name = manifest.input.filename or ""
     with (
-        task.ctx.store.open(manifest.input.key) as file,
-        open_audio(file, name=name, max_seconds=settings.max_duration_seconds) as source,
+        task.ctx.store.open(manifest.input.key) as opened,
+        open_audio(file := HashedFile(opened), name=name, max_seconds=settings.max_duration_seconds) as source,
     ):
         source.check_promise()
         output = default_output(source.facts, _audio_form(options))
         # A second at once: a low rate's samples become many more.
         seconds = source.blocks(source.sample_rate)
-        heard = _Heard(_watched(task, seconds), mixed_down=output.channels < source.channels)
-        working = resample_blocks(
-            heard.blocks(), from_rate=source.sample_rate, to_rate=SAMPLE_RATE, channels=output.channels
-        )
+        meter = Meter(source.sample_rate, source.channels)
+        heard = _heard(_watched(task, seconds), meter, mixed_down=output.channels < source.channels)
+        working = resample_blocks(heard, from_rate=source.sample_rate, to_rate=SAMPLE_RATE, channels=output.channels)
         measured = _measure_and_write(task, options.mode, output.channels, working)
+        sound = describe_audio(source.facts, meter, filename=manifest.input.filename, file=file.sha256())
     if options.mode == 1:
         _limit_band(task, output.channels, measured)
     if measured.noise_profile is not None:
@@ -74,15 +78,16 @@ def _decode(task: Task, manifest: Manifest) -> Plan:
         samples=measured.frames,
         frames=frames_of(measured.frames),
         source_rate=source.sample_rate,
-        source_samples=heard.samples,
+        source_samples=meter.samples,
         core=sizes.core,
         context=sizes.context,
         halo=sizes.halo,
         fade=sizes.fade,
         filename=PurePath(name or "recording").stem,
-        source=manifest.input.key,
+        source_key=manifest.input.key,
         noise=measured.noise_profile is not None,
         output=output if "vocode" in options.stages else None,
+        source=sound,
     )
 
 
@@ -130,15 +135,8 @@ def _watched(task: Task, blocks: Iterable[Floats]) -> Iterator[Floats]:
         yield block
 
 
-class _Heard:
-    """Gives a decoder's blocks, mixed down if asked, and counts their samples."""
-
-    def __init__(self, blocks: Iterable[Floats], *, mixed_down: bool) -> None:
-        self.samples = 0
-        self._blocks = blocks
-        self._mixed_down = mixed_down
-
-    def blocks(self) -> Iterator[Floats]:
-        for block in self._blocks:
-            self.samples += len(block)
-            yield block.mean(axis=1, keepdims=True, dtype=np.float32) if self._mixed_down else block
+def _heard(blocks: Iterable[Floats], meter: Meter, *, mixed_down: bool) -> Iterator[Floats]:
+    """Give a decoder's blocks, measured as they are and mixed down if asked."""
+    for block in blocks:
+        meter.add(block)
+        yield block.mean(axis=1, keepdims=True, dtype=np.float32) if mixed_down else block

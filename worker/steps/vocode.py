@@ -34,7 +34,8 @@ def vocode(task: Task) -> list[Message] | None:
         audio = vocode_window(engine, mel, span, halo=plan.halo)
     key = chunk_key(task.job_id, "vocode", window.index, task.claim.attempt)
     put_array(task.ctx.store, task.own(key), audio[0][:, None] if len(audio) == 1 else np.stack(audio, axis=1))
-    handed = task.ctx.records.complete(task.job_id, task.claim, model=engine.model_label("vocode"))
+    label = engine.model_label("vocode")
+    handed = task.ctx.records.complete(task.job_id, task.claim, model=label, spent=task.seconds())
     if task.ctx.mels:
         read = [chunk_key(task.job_id, "restore", piece.index, attempts[piece.index]) for piece in pieces]
         task.ctx.mels.done(read, window.index)

@@ -17,6 +17,7 @@
 --   p job:{id}:doc       STRING  what was asked, and when the job is over its output or error: shared/records/packing
 --   Gone when the job is over:
 --   p job:{id}:won       HASH    piece -> the attempt whose bytes count; plan: what the split found out;
+--                                spent:split, spent:stage:model -> seconds of workers, for the receipt;
 --                                waiting:piece -> pieces that go on when it has been made again; lost:piece -> how
 --                                often its work was lost
 --   p job:{id}:tries     HASH    piece -> number of the latest claim, the fence; owner:piece -> who holds its lease;

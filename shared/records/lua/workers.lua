@@ -147,12 +147,13 @@ function commands.renew(ttl, ...)
   return answer
 end
 
--- split(attempt, pieces, reach, window, seconds, plan) -> what to send, or false if the attempt does not count
-function commands.split(attempt, pieces, reach, window, seconds, plan)
+-- split(attempt, pieces, reach, window, seconds, plan, spent) -> what to send, or false if the attempt does not count
+function commands.split(attempt, pieces, reach, window, seconds, plan, spent)
   if redis.call('HGET', won, 'split') == attempt then return {} end  -- asked again: the answer was lost
   if not own('split', attempt) then return false end
   set('split', attempt, 'pieces', pieces, 'reach', reach, 'window', window, 'seconds', seconds)
   redis.call('HSET', won, 'plan', plan)
+  redis.call('HINCRBYFLOAT', won, 'spent:split', spent)
   if get('stages') == 'vocode' then
     -- The split has cut the sender's mel: nothing is left to restore.
     for i = 0, pieces - 1 do redis.call('HSET', won, 'restore:' .. i, attempt) end
@@ -164,13 +165,15 @@ function commands.split(attempt, pieces, reach, window, seconds, plan)
   return messages
 end
 
--- complete(stage, i, attempt, model) -> what to send, or false if it does not count
-function commands.complete(stage, i, attempt, model)
+-- complete(stage, i, attempt, model, spent) -> what to send, or false if it does not count
+function commands.complete(stage, i, attempt, model, spent)
   local piece = stage .. ':' .. i
   if redis.call('HGET', won, piece) == attempt then return {} end  -- asked again: the answer was lost
   if not own(piece, attempt) then return false end
   redis.call('HINCRBY', job, stage .. '_done', 1)
-  set(stage .. '_model', number_of(model))
+  local by = number_of(model)
+  set(stage .. '_model', by)
+  redis.call('HINCRBYFLOAT', won, 'spent:' .. stage .. ':' .. by, spent)
   done(piece, attempt)
   owe_progress()
   hand_out(piece)
