@@ -21,15 +21,14 @@ from api.errors import (
     UnsupportedMedia,
 )
 from api.fields import from_fields
-from api.names import plain_name
 from api.options import JobRequest, read_options
 from api.services import Services
 from api.strictjson import NamedTwice, NotJson, parse
 from api.uploads import FORM_BYTES, pieces, receive, upload_too_large
-from shared.errors import InvalidKey, ObjectMissing
+from shared.inputs import InputRefused, stored_input
 from shared.jobs import Job, JobInput, JobOptions
 from shared.keys import source_key
-from shared.storage.keys import check_key
+from shared.names import plain_name
 
 
 def new_ticket() -> Ticket:
@@ -105,23 +104,8 @@ def _json_body(stream: IO[bytes]) -> dict[str, object]:
 
 
 def _stored_input(to: Services, key: str) -> JobInput:
-    place = "#/input/key"
     try:
-        check_key(key)
-    except InvalidKey as error:
-        raise InputNotAllowed(error.message, [FieldError(place, "is not a storage key")]) from None
-    prefixes = [prefix.rstrip("/") + "/" for prefix in to.settings.input_prefixes]
-    if not key.startswith(tuple(prefixes)):
-        allowed = ", ".join(prefixes) or "none"
-        detail = f"is not under a prefix from which this service takes recordings ({allowed})"
-        raise InputNotAllowed(f"The key {detail}.", [FieldError(place, detail)])
-    try:
-        found = to.store.head(key)
-    except ObjectMissing:
-        raise InputMissing("There is no such object in storage.", [FieldError(place, "names no object")]) from None
-    if not found.size:
-        raise FileEmpty("The object is empty.", [FieldError(place, "names an empty object")])
-    if found.size > to.settings.max_upload_bytes:
-        detail = f"names an object of {found.size} bytes; {to.settings.max_upload_bytes} are allowed"
-        raise InputTooLarge(f"The key {detail}.", [FieldError(place, detail)])
-    return JobInput(key=key, filename=plain_name(key), bytes=found.size)
+        return stored_input(to.store, to.settings, key)
+    except InputRefused as refused:
+        kinds = {kind.code: kind for kind in (InputNotAllowed, InputMissing, FileEmpty, InputTooLarge)}
+        raise kinds[refused.reason](refused.message, [FieldError("#/input/key", refused.detail)]) from None

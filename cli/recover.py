@@ -3,7 +3,8 @@
 from collections import Counter
 
 from cli.output import emit, say, tell
-from shared.connections import open_records, open_retention, open_store
+from shared.batches.recovery import BatchRecovery
+from shared.connections import open_batches, open_records, open_retention, open_store
 from shared.queues import Dispatcher, celery_app
 from shared.recovery import Found, Recovery
 from shared.settings import Settings, load_settings
@@ -23,12 +24,14 @@ def run_recover(*, as_json: bool) -> None:
 
 def recover(settings: Settings, *, as_json: bool = False) -> Counter[Found]:
     """Do it, and count what became of the jobs."""
-    recovery = Recovery(
-        open_store(settings), open_records(settings), open_retention(settings), Dispatcher(celery_app(settings))
-    )
+    store = open_store(settings)
+    recovery = Recovery(store, open_records(settings), open_retention(settings), Dispatcher(celery_app(settings)))
     counts: Counter[Found] = Counter()
     for job_id, found in recovery.all():
         counts[found] += 1
         if found in (Found.BEGUN, Found.REBUILT) and not as_json:
             say(f"{job_id}  {'begins again' if found is Found.BEGUN else 'is back'}")
+    for batch_id in BatchRecovery(store, open_batches(settings)).all():  # after its jobs
+        if not as_json:
+            say(f"{batch_id}  batch, goes on")
     return counts

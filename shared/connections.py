@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from shared.batches.records import BatchRecords
 from shared.presence import Presence
 from shared.records import JobRecords, Repairs, Retention, Terms, connect
 from shared.settings import Settings
@@ -43,6 +44,11 @@ def open_repairs(settings: Settings) -> Repairs:
 def open_retention(settings: Settings) -> Retention:
     """Open the sweeper's side of the records."""
     return Retention(connect(settings.redis_url, retries=1, timeout=5.0), prefix=settings.key_prefix)
+
+
+def open_batches(settings: Settings, *, retries: int = 1, timeout: float = 5.0) -> BatchRecords:
+    """Open the records of batches; for `retries` and `timeout` see `shared.records.connect`."""
+    return BatchRecords(connect(settings.redis_url, retries=retries, timeout=timeout), prefix=settings.key_prefix)
 
 
 def open_presence(settings: Settings, *, retries: int = 8, timeout: float = 10.0) -> Presence:

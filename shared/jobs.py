@@ -115,6 +115,16 @@ class JobInput(BaseModel):
     bytes: int | None = None
 
 
+class BatchItem(BaseModel):
+    """Which item of which batch a job is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str = Field(description="Of the batch.")
+    item: int = Field(description="Number of the item, from 0.")
+    custom_id: str = Field(description="What the caller calls it.")
+
+
 class Manifest(BaseModel):
     """All that is needed to do a job again: written to storage before the job is accepted."""
 
@@ -124,6 +134,7 @@ class Manifest(BaseModel):
     created_at: float = Field(description="Seconds since 1970, UTC.")
     owner: str = Field(LOCAL, description="Id of the API key that asked.")
     client_id: str | None = Field(None, description="The caller's own name of the job.")
+    batch: BatchItem | None = None
     input: JobInput
     options: JobOptions
 

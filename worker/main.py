@@ -15,13 +15,14 @@ from celery import Celery, signals
 from celery.platforms import SecurityWarning
 from redis.exceptions import RedisError
 
-from shared.connections import open_presence, open_records, open_repairs, open_retention, open_store
+from shared.connections import open_batches, open_presence, open_records, open_repairs, open_retention, open_store
 from shared.jobs import Status
 from shared.log import configure
 from shared.queues import STAGES, Dispatcher, celery_app, queues_of
 from shared.records import JobRecords, connect
 from shared.redis_check import check_redis
 from shared.settings import Settings
+from worker.batches import BatchLeader, batch_desk
 from worker.context import Context
 from worker.drain import Drain
 from worker.handover import Handover
@@ -77,7 +78,9 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
     beat = _Beat(settings, stages, engine, leases)
     mels = _handover(settings, stages, beat, hasty)
     dispatcher = Dispatcher(app)
-    context = Context(settings, records, open_retention(settings), store, dispatcher, leases, engine, mels)
+    context = Context(
+        settings, records, open_retention(settings), open_batches(settings), store, dispatcher, leases, engine, mels
+    )
     register(app, context, kinds)
     drain = Drain(leases, hasty, dispatcher, seconds=settings.drain_seconds, over=stopping)
     with beat, _helpers(context, app, drain):
@@ -107,9 +110,10 @@ def _helpers(ctx: Context, app: Celery, drain: Drain) -> Iterator[None]:
     broker = Broker(connect(settings.celery_url, retries=1, timeout=5.0), prefix=settings.key_prefix)
     reconciler = Reconciler(open_repairs(settings), Dispatcher(app), broker)
     sweeper = Sweeper(ctx, open_repairs(settings))
+    batches = BatchLeader(batch_desk(ctx, Dispatcher(app)), open_repairs(settings))
 
     def begin(**_: object) -> None:
-        for helper in (ctx.leases, reconciler, sweeper):
+        for helper in (ctx.leases, reconciler, sweeper, batches):
             helper.start()
 
     signals.worker_ready.connect(begin, weak=False)
@@ -119,7 +123,7 @@ def _helpers(ctx: Context, app: Celery, drain: Drain) -> Iterator[None]:
     finally:
         signals.worker_ready.disconnect(begin)
         signals.worker_shutting_down.disconnect(drain.begin)
-        for helper in (sweeper, reconciler, ctx.leases):
+        for helper in (batches, sweeper, reconciler, ctx.leases):
             helper.stop()
 
 

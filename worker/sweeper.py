@@ -18,6 +18,7 @@ from shared.keys import JOBS_PREFIX, job_prefix, manifest_key, results_prefix, w
 from shared.records import Repairs
 from shared.recovery import Found, Recovery
 from shared.storage import ObjectInfo
+from worker.batches.sweep import BatchSweeper
 from worker.context import Context
 from worker.tidying import SETTLED_LEASES, tidy_objects
 
@@ -48,6 +49,7 @@ class Sweeper:
         self._ctx = ctx
         self._repairs = repairs
         self._recovery = Recovery(ctx.store, ctx.records, ctx.retention, ctx.dispatcher)
+        self._batches = BatchSweeper(ctx, self._keep_lead)
         self._token = uuid.uuid4().hex
         self._unknown: set[str] = set()
         self._stop = threading.Event()
@@ -71,9 +73,11 @@ class Sweeper:
         self._tidy(now)
         self._sink(now)
         self._retire(now)
+        self._batches.look(now, settled=SETTLED_LEASES * self._ctx.settings.lease_seconds)
         orphan_seconds = self._ctx.settings.orphan_seconds
         if self._ctx.retention.turn("orphans", every=orphan_seconds / 4):
             self.sweep_orphans(now)
+            self._batches.sweep_orphans(now)
             self._ctx.store.sweep(timedelta(seconds=orphan_seconds * _UPLOADS_LONGER))
 
     def sweep_orphans(self, now: float) -> None:

@@ -24,7 +24,7 @@ _MOST_LOSSES = 3
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 
 
-Creation = Literal["created", "known", "full", "own_full"]
+Creation = Literal["created", "known", "full", "own_full", "over"]
 
 
 class Refusal(StrEnum):
@@ -88,9 +88,9 @@ class JobRecords:
         """Record a new job as queued and give the message to send; were it not sent, the reconciler would.
 
         `known`: there is one of that id. `full`: *most* jobs of its priority are not over yet (0: however many).
-        `own_full`: *most_own* jobs of its owner are not.
+        `own_full`: *most_own* jobs of its owner are not. `over`: its batch wants no more jobs.
         """
-        options = manifest.options
+        options, batch = manifest.options, manifest.batch
         word, *messages = self._script.run(
             "create",
             manifest.id,
@@ -101,6 +101,7 @@ class JobRecords:
             f"{manifest.created_at + options.deadline_seconds:.6f}" if options.deadline_seconds else "0",
             most,
             most_own,
+            f"{batch.id} {batch.item}" if batch else "",
             pack_manifest(manifest.model_dump_json(exclude_none=True)),
         )
         return word, messages_of(messages)

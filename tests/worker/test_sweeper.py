@@ -145,13 +145,13 @@ def test_what_a_late_worker_wrote_to_a_removed_job_goes_when_none_can_write_any_
 
 def test_all_of_storage_is_looked_through_once_in_a_while(worker, monkeypatch):
     listed = []
-    monkeypatch.setattr(worker.store, "list", lambda *_, **__: listed.append(1) or [])
+    monkeypatch.setattr(worker.store, "list", lambda prefix, **_: listed.append(prefix) or [])
     for _ in range(5):
         look(worker)
-    assert listed == [1]
+    assert listed == ["jobs/", "batches/"]
     worker.client.delete("w:turn:orphans")
     look(worker)
-    assert listed == [1, 1]
+    assert listed == 2 * ["jobs/", "batches/"]
 
 
 def test_storage_that_is_away_leaves_all_for_the_next_look(worker, done, monkeypatch):
