@@ -50,11 +50,21 @@ class Admission:
             QueueUnavailable: if Redis cannot be reached.
             StorageError: if storage cannot be used.
         """
-        self._memory()
-        self._storage()
+        self.check_servers()
         asked = [priority] if priority else PRIORITIES
         if all(self._records.open_jobs(one) >= self._most[one] for one in asked):
             raise self.too_many(priority)
+
+    def check_servers(self) -> None:
+        """Return if Redis and storage can take something in.
+
+        Raises:
+            QueueFull: if Redis's memory is nearly full.
+            QueueUnavailable: if Redis cannot be reached.
+            StorageError: if storage cannot be used.
+        """
+        self._memory()
+        self._storage()
 
     def too_many(self, priority: Priority | None) -> TooManyJobs:
         """Say that there are too many jobs."""

@@ -11,6 +11,8 @@ from pydantic import ValidationError
 
 from api import access, describe, problems
 from api.auth import door
+from api.batches import describe as describe_batches
+from api.batches.routes import batches
 from api.errors import FieldError, Unprocessable, pointer
 from api.health import health, running_version
 from api.jobs import jobs
@@ -58,7 +60,7 @@ def create_app(
     access.install(app)
     door.install(app)
     problems.install(app)
-    for blueprint in (jobs, results, health):
+    for blueprint in (jobs, results, batches, health):
         app.register_api(blueprint)
     _document(app)
     return app
@@ -71,6 +73,7 @@ def _refuse_query(error: ValidationError) -> Response:
 def _document(app: OpenAPI) -> None:
     """Serve the OpenAPI document and Swagger's page, whose files come from a package and not from the net."""
     app.components_schemas.update(describe.components())
+    app.components_schemas.update(describe.schemas_of(*describe_batches.MODELS))
     result = app.paths["/v1/jobs/{job_id}/result"]
     result.head = result.get.model_copy(update={"operationId": "results_fetch_head", "summary": "Describe the result"})
     app.register_blueprint(RegisterPlugin.register(doc_url="openapi.json"))

@@ -83,9 +83,8 @@ def _reference(model: type[BaseModel]) -> dict[str, str]:
 
 
 def components() -> dict[str, Schema]:
-    """Give the schemas that the descriptions refer to, with those that they refer to in turn."""
-    found: dict[str, Schema] = {}
-    for model, mode in (
+    """Give the schemas that the descriptions of this module refer to, with those that they refer to in turn."""
+    return schemas_of(
         (JobView, "serialization"),
         (JobPage, "serialization"),
         (Problem, "serialization"),
@@ -94,7 +93,13 @@ def components() -> dict[str, Schema]:
         (Version, "serialization"),
         (JobRequest, "validation"),
         (SubmitForm, "validation"),
-    ):
+    )
+
+
+def schemas_of(*models: tuple[type[BaseModel], str]) -> dict[str, Schema]:
+    """Give the schemas of models, in the mode that each is used in, with those that they refer to in turn."""
+    found: dict[str, Schema] = {}
+    for model, mode in models:
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode=mode)  # type: ignore[arg-type]
         inner = schema.pop("$defs", {})
         schema = _as_form(schema) if model is SubmitForm else schema
@@ -137,6 +142,9 @@ _HEADERS = {
     "Content-Disposition": _header("The file's name."),
 }
 
+#: For the modules that describe other rooms.
+json_answer, problem_answer, reference = _json, _problem, _reference
+
 PUBLIC_ERRORS: ResponseDict = {"default": _problem("Any other error.")}
 #: Of every route that wants a key.
 ANY_ERROR: ResponseDict = {
@@ -153,6 +161,7 @@ SECURITY_SCHEMES: dict[str, Any] = {
 SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"key": []}, {}]
 _NO_JOB = _problem("`job_not_found`, or `malformed_job_id`.")
 _DOWN = _problem("`queue_unavailable`, `storage_unavailable`: try again.", "Retry-After")
+DOWN = _DOWN
 _UNCHANGED = {"description": "Nothing has changed.", **_headers("ETag")}
 _AUDIO = {
     media_type: {"schema": {"type": "string", "format": "binary"}}
@@ -192,6 +201,7 @@ PUT_RESPONSES: ResponseDict = {
 }
 LIST_RESPONSES: ResponseDict = {
     "200": _json(JobPage, "A page of jobs.", "Link"),
+    "404": _problem("`batch_not_found`: with `batch_id`."),
     "422": _problem("`invalid_request`: a filter or the cursor is wrong."),
     "503": _DOWN,
 }

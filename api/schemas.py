@@ -66,6 +66,8 @@ class JobView(BaseModel):
 
     id: str
     client_id: str | None = Field(description="The caller's own name of the job, if it was given one.")
+    batch_id: str | None = Field(description="The batch that it belongs to.")
+    custom_id: str | None = Field(description="What the item is called in its batch.")
     status: Status
     input: InputView
     options: OptionsView
@@ -96,6 +98,8 @@ def view(job: Job) -> JobView:
     return JobView(
         id=asked.id,
         client_id=asked.client_id,
+        batch_id=asked.batch.id if asked.batch else None,
+        custom_id=asked.batch.custom_id if asked.batch else None,
         status=job.status,
         input=_input(job),
         options=OptionsView.model_validate(options, from_attributes=True),

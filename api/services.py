@@ -11,7 +11,8 @@ from api.admission import Admission
 from api.auth.rates import Rates
 from api.auth.ring import KeyRing
 from shared.access import KeyShelf
-from shared.connections import open_presence, open_records, open_store
+from shared.batches.records import BatchRecords
+from shared.connections import open_batches, open_presence, open_records, open_store
 from shared.presence import Presence
 from shared.queues import Dispatcher, celery_app
 from shared.records import JobRecords, connect
@@ -29,6 +30,7 @@ class Services:
     Attributes:
         settings: of the process
         records: job records in Redis
+        batches: batch records in Redis
         store: objects
         dispatcher: sends work to the queues
         presence: tells which workers are alive
@@ -42,6 +44,7 @@ class Services:
 
     settings: Settings
     records: JobRecords
+    batches: BatchRecords
     store: ObjectStore
     dispatcher: Dispatcher
     presence: Presence
@@ -88,6 +91,7 @@ def connected(
     return Services(
         settings=settings,
         records=records,
+        batches=open_batches(settings, retries=2, timeout=3),
         store=store,
         dispatcher=dispatcher or Dispatcher(celery_app(settings)),
         presence=presence or open_presence(settings, retries=1, timeout=2),

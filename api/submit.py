@@ -21,7 +21,7 @@ from api.errors import (
     UnsupportedMedia,
 )
 from api.fields import from_fields
-from api.options import JobRequest, read_options
+from api.options import InputReference, JobRequest, read_options
 from api.services import Services
 from api.strictjson import NamedTwice, NotJson, parse
 from api.uploads import FORM_BYTES, pieces, receive, upload_too_large
@@ -78,14 +78,19 @@ def _from_form(to: Services, request: Request, ticket: Ticket, stream: IO[bytes]
 
 
 def _from_json(to: Services, ticket: Ticket, stream: IO[bytes]) -> Job:
-    asked = read_options(_json_body(stream), to.settings, model=JobRequest)
+    asked = read_options(json_body(stream), to.settings, model=JobRequest)
     to.admission.check(asked.priority)
-    source = _stored_input(to, asked.input.key)
+    source = named_input(to, asked.input)
     about_job(ticket.job_id)
     return accept(to, ticket, source, asked.options())
 
 
-def _json_body(stream: IO[bytes]) -> dict[str, object]:
+def json_body(stream: IO[bytes]) -> dict[str, object]:
+    """Read a JSON object.
+
+    Raises:
+        RequestError: if the body is none.
+    """
     body = bytearray()
     for piece in pieces(stream):
         body += piece
@@ -103,9 +108,15 @@ def _json_body(stream: IO[bytes]) -> dict[str, object]:
     return value
 
 
-def _stored_input(to: Services, key: str) -> JobInput:
+def named_input(to: Services, named: InputReference) -> JobInput:
+    """Find the recording that a request names.
+
+    Raises:
+        RequestError: if it cannot be one.
+        StorageError: if storage is down.
+    """
     try:
-        return stored_input(to.store, to.settings, key)
+        return stored_input(to.store, to.settings, named.key)
     except InputRefused as refused:
         kinds = {kind.code: kind for kind in (InputNotAllowed, InputMissing, FileEmpty, InputTooLarge)}
         raise kinds[refused.reason](refused.message, [FieldError("#/input/key", refused.detail)]) from None

@@ -166,7 +166,8 @@ def test_with_a_foreign_key_nothing_of_anothers_is_seen_on_any_route(api: Api):
     mine, foreign = key(api), key(api)
     job_id = submit(api, mine, metadata=json.dumps({"mine": "sesame"})).json["id"]
     api.succeed(job_id)
-    names = {"job_id": job_id}
+    asked = {"open": True, "metadata": {"mine": "sesame"}}
+    names = {"job_id": job_id, "batch_id": api.client.post("/v1/batches", json=asked, headers=mine).json["id"]}
     document = api.client.get("/openapi.json").json
     asked = 0
     for path, method, _ in operations(document):
