@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 _ROLE = "batches"
 _LOOK_SECONDS = 0.5
-_LEAD_SECONDS = 10.0
+_LEAD_SECONDS = 3.0
 #: What is over waits so long for company before it is written down.
 _COLLECT_SECONDS = 15.0
 
