@@ -73,7 +73,7 @@ def _refuse_query(error: ValidationError) -> Response:
 def _document(app: OpenAPI) -> None:
     """Serve the OpenAPI document and Swagger's page, whose files come from a package and not from the net."""
     app.components_schemas.update(describe.components())
-    app.components_schemas.update(describe.schemas_of(*describe_batches.MODELS))
+    app.components_schemas.update(describe.schemas(*describe_batches.MODELS))
     result = app.paths["/v1/jobs/{job_id}/result"]
     result.head = result.get.model_copy(update={"operationId": "results_fetch_head", "summary": "Describe the result"})
     app.register_blueprint(RegisterPlugin.register(doc_url="openapi.json"))

@@ -83,8 +83,8 @@ def _reference(model: type[BaseModel]) -> dict[str, str]:
 
 
 def components() -> dict[str, Schema]:
-    """Give the schemas that the descriptions of this module refer to, with those that they refer to in turn."""
-    return schemas_of(
+    """Give the schemas that the descriptions refer to, with those that they refer to in turn."""
+    return schemas(
         (JobView, "serialization"),
         (JobPage, "serialization"),
         (Problem, "serialization"),
@@ -96,8 +96,8 @@ def components() -> dict[str, Schema]:
     )
 
 
-def schemas_of(*models: tuple[type[BaseModel], str]) -> dict[str, Schema]:
-    """Give the schemas of models, in the mode that each is used in, with those that they refer to in turn."""
+def schemas(*models: tuple[type[BaseModel], str]) -> dict[str, Schema]:
+    """Give the schemas of models, each as it is read (`validation`) or written (`serialization`)."""
     found: dict[str, Schema] = {}
     for model, mode in models:
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode=mode)  # type: ignore[arg-type]
@@ -143,7 +143,7 @@ _HEADERS = {
 }
 
 #: For the modules that describe other rooms.
-json_answer, problem_answer, reference = _json, _problem, _reference
+as_json, as_problem, reference = _json, _problem, _reference
 
 PUBLIC_ERRORS: ResponseDict = {"default": _problem("Any other error.")}
 #: Of every route that wants a key.

@@ -1,4 +1,4 @@
-"""File names that callers give and get."""
+"""File names that callers get."""
 
 import unicodedata
 from urllib.parse import quote

@@ -1,7 +1,6 @@
 """A job's options, checked: every fault is told with its place."""
 
 import json
-from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,7 +12,7 @@ from shared.jobs import JobOptions
 from shared.settings import Settings
 
 Asked = TypeVar("Asked", bound=JobOptions)
-Model = TypeVar("Model", bound=BaseModel)
+Document = TypeVar("Document", bound=BaseModel)
 
 
 class InputReference(BaseModel):
@@ -34,21 +33,21 @@ class JobRequest(JobOptions):
         return JobOptions.model_validate({name: getattr(self, name) for name in JobOptions.model_fields})
 
 
-def read_options(raw: object, settings: Settings, *, model: type[Asked], at: str = "") -> Asked:
-    """Check what was asked, down to what the output's format can hold; *at*: of which field of the request it is.
+def read_options(raw: object, settings: Settings, *, model: type[Asked]) -> Asked:
+    """Check what was asked, down to what the output's format can hold.
 
     Raises:
         Unprocessable: with every field at fault.
     """
-    asked = read_model(raw, model=model, at=at)
+    asked = validated(raw, model=model)
     faults = [*_metadata_faults(asked, settings), *_samples_faults(asked, settings), *_output_faults(asked)]
     if faults:
-        raise Unprocessable.of(*_placed(faults, at))
+        raise Unprocessable.of(*faults)
     return asked
 
 
-def read_model(raw: object, *, model: type[Model], at: str = "") -> Model:
-    """Check a part of a request, which stands in its field *at*.
+def validated(raw: object, *, model: type[Document]) -> Document:
+    """Check an object of a request against its model.
 
     Raises:
         Unprocessable: with every field at fault.
@@ -59,12 +58,7 @@ def read_model(raw: object, *, model: type[Model], at: str = "") -> Model:
         faults: dict[str, list[str]] = {}
         for detail in error.errors(include_url=False, include_context=False):
             faults.setdefault(pointer(_place(raw, detail)), []).append(say(detail))
-    raise Unprocessable.of(*_placed((FieldError(place, "; or ".join(texts)) for place, texts in faults.items()), at))
-
-
-def _placed(faults: Iterable[FieldError], at: str) -> Iterator[FieldError]:
-    for fault in faults:
-        yield FieldError(f"#/{at}{fault.pointer[1:]}", fault.detail) if at else fault
+    raise Unprocessable.of(*(FieldError(place, "; or ".join(texts)) for place, texts in faults.items()))
 
 
 def _place(raw: Any, detail: ErrorDetails) -> list[str | int]:

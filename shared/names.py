@@ -1,4 +1,4 @@
-"""Names of recordings as callers give them."""
+"""File names that callers and servers give."""
 
 import unicodedata
 

@@ -1,9 +1,9 @@
 """Taking a batch in: its items go to storage as they come, then what was asked, then its record."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 from flask import Request
@@ -22,7 +22,7 @@ from api.errors import (
     UnsupportedMedia,
     UploadTooLarge,
 )
-from api.options import InputReference, read_model, read_options
+from api.options import InputReference, read_options, validated
 from api.services import Services
 from api.strictjson import NotJson, parse
 from api.submit import json_body, named_input
@@ -41,6 +41,7 @@ MOST_BYTES = 256 * 1024**2
 MOST_ADDED = 5000
 JSONL = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "application/ndjson")
 
+_Checked = TypeVar("_Checked")
 _HEAD = tuple(BatchHead.model_fields)
 _SOURCES = ("items", "prefix", "input", "open")
 _log = log.logger("api")
@@ -185,7 +186,7 @@ def _from_json(to: Services, request: Request, batch_id: str) -> BatchManifest:
         if value is not True:
             raise Unprocessable.of(FieldError("#/open", "must be true or false"))
         return _manifest(to, head, batch_id, open=True)
-    source = named_input(to, read_model(value, model=InputReference, at="input"))
+    source = named_input(to, _at("input", lambda: validated(value, model=InputReference)))
     return _with_items(to, head, batch_id, from_jsonl(to.store.stream(source.key), to.settings))
 
 
@@ -242,10 +243,24 @@ def _forget(to: Services, batch_id: str) -> None:
 
 def _head(to: Services, given: dict[str, Any]) -> BatchHead:
     """Check what is asked of all items together: a fault here would be one of every item."""
-    head = read_model({name: value for name, value in given.items() if value is not None}, model=BatchHead)
-    read_options({**head.options}, to.settings, model=JobOptions, at="options")
+    head = validated({name: value for name, value in given.items() if value is not None}, model=BatchHead)
+    _at("options", lambda: read_options({**head.options}, to.settings, model=JobOptions))
     read_options({"metadata": head.metadata}, to.settings, model=JobOptions)
     return head
+
+
+def _at(field: str, check: Callable[[], _Checked]) -> _Checked:
+    """Check what stands in a field of the request: faults are told with their place in the whole.
+
+    Raises:
+        Unprocessable: with them.
+    """
+    try:
+        return check()
+    except Unprocessable as error:
+        raise Unprocessable.of(
+            *(FieldError(f"#/{field}{fault.pointer[1:]}", fault.detail) for fault in error.errors)
+        ) from None
 
 
 def _prefix(to: Services, prefix: object) -> str:

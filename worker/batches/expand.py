@@ -116,7 +116,7 @@ def _make(desk: Desk, batch: BatchManifest, known: set[str], entry: _Entry) -> _
 
 
 def _source(desk: Desk, item: Item) -> JobInput:
-    """Find the recording of an item: the one place that knows what an `input` may name."""
+    """Find the recording of an item: the one place here that knows what an `input` may name."""
     named = item.input or {}
     if "key" in named:
         return stored_input(desk.store, desk.settings, str(named["key"]))
