@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint parity seams engine overhead scale memory rest chaos polls fair batch up clean
+.PHONY: help demo test lint parity seams engine overhead scale memory rest chaos webhooks polls fair batch up clean
 
 PYTHON ?=
 TORCH_INDEX ?=
@@ -51,6 +51,9 @@ memory: $(STAMPS)/standalone ## peak memory of every process for ten minutes and
 
 chaos: $(STAMPS)/swift ## does every job end, once and right, whatever dies? (ARGS="--jobs 300 --kills 150 --minutes 12")
 	@$(PY) -m bench.chaos $(ARGS)
+
+webhooks: $(STAMPS)/standalone ## does every receiver hear of every job's end, whatever dies and whatever it answers?
+	@$(PY) -m bench.webhooks $(ARGS)
 
 polls: $(STAMPS)/standalone ## how soon polls are answered while workers are saturated
 	@$(PY) -m bench.polls $(ARGS)

@@ -19,6 +19,8 @@ from api.jobs import jobs
 from api.options import say
 from api.results import results
 from api.services import connected
+from api.webhooks import describe as webhooks_described
+from api.webhooks.routes import webhooks
 from shared.presence import Presence
 from shared.queues import Dispatcher
 from shared.records import JobRecords
@@ -60,7 +62,7 @@ def create_app(
     access.install(app)
     door.install(app)
     problems.install(app)
-    for blueprint in (jobs, results, batches, health):
+    for blueprint in (jobs, results, batches, webhooks, health):
         app.register_api(blueprint)
     _document(app)
     return app
@@ -72,8 +74,7 @@ def _refuse_query(error: ValidationError) -> Response:
 
 def _document(app: OpenAPI) -> None:
     """Serve the OpenAPI document and Swagger's page, whose files come from a package and not from the net."""
-    app.components_schemas.update(describe.components())
-    app.components_schemas.update(describe.schemas(*describe_batches.MODELS))
+    app.components_schemas.update(describe.components(*webhooks_described.MODELS, *describe_batches.MODELS))
     result = app.paths["/v1/jobs/{job_id}/result"]
     result.head = result.get.model_copy(update={"operationId": "results_fetch_head", "summary": "Describe the result"})
     app.register_blueprint(RegisterPlugin.register(doc_url="openapi.json"))

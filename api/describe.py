@@ -17,6 +17,8 @@ JOBS = Tag(name="Jobs", description="Submit recordings and follow them.")
 RESULTS = Tag(name="Results", description="Fetch what came out.")
 SERVICE = Tag(name="Service", description="How the service is.")
 
+Mode = Literal["validation", "serialization"]
+
 #: Seconds after which it pays to ask again.
 RETRY_AFTER = 1
 
@@ -47,6 +49,10 @@ _STAGES = JobOptions.model_fields["stages"].description
 #: What a form holds otherwise than JSON: a list would be sent as several fields.
 _FLAT: dict[str, Any] = {
     "stages": (Literal["restore,vocode", "restore", "vocode"], Field("restore,vocode", description=_STAGES)),
+    "webhook_events_filter": (
+        str | None,
+        Field(None, description=JobOptions.model_fields["webhook_events_filter"].description),
+    ),
     **{
         f"output_{name}": (info.annotation, Field(None, alias=f"output.{name}", description=info.description))
         for name, info in OutputRequest.model_fields.items()
@@ -82,9 +88,9 @@ def _reference(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
-def components() -> dict[str, Schema]:
-    """Give the schemas that the descriptions refer to, with those that they refer to in turn."""
-    return schemas(
+def components(*more: tuple[type[BaseModel], Mode]) -> dict[str, Schema]:
+    """Give the schemas that the descriptions refer to, with those that they refer to in turn; *more* of other rooms."""
+    models: list[tuple[type[BaseModel], Mode]] = [
         (JobView, "serialization"),
         (JobPage, "serialization"),
         (Problem, "serialization"),
@@ -93,14 +99,11 @@ def components() -> dict[str, Schema]:
         (Version, "serialization"),
         (JobRequest, "validation"),
         (SubmitForm, "validation"),
-    )
-
-
-def schemas(*models: tuple[type[BaseModel], str]) -> dict[str, Schema]:
-    """Give the schemas of models, each as it is read (`validation`) or written (`serialization`)."""
+        *more,
+    ]
     found: dict[str, Schema] = {}
     for model, mode in models:
-        schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode=mode)  # type: ignore[arg-type]
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode=mode)
         inner = schema.pop("$defs", {})
         schema = _as_form(schema) if model is SubmitForm else schema
         found |= {name: Schema(**one) for name, one in {**inner, model.__name__: schema}.items()}
@@ -142,8 +145,9 @@ _HEADERS = {
     "Content-Disposition": _header("The file's name."),
 }
 
-#: For the modules that describe other rooms.
-as_json, as_problem, reference = _json, _problem, _reference
+#: For rooms that describe their own routes.
+json_answer, problem, header = _json, _problem, _header
+reference = _reference
 
 PUBLIC_ERRORS: ResponseDict = {"default": _problem("Any other error.")}
 #: Of every route that wants a key.

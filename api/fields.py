@@ -11,6 +11,7 @@ from shared.jobs import JobOptions, OutputRequest
 Path = tuple[str, ...]
 
 _OBJECTS = ("options", "output", "metadata")
+_LISTS = ("stages", "webhook_events_filter")
 _NUMBERS = ("mode", "seed", "samples", "output.sample_rate", "output.bit_depth", "output.channels")
 _NAMES = {*JobOptions.model_fields, "options", *(f"output.{name}" for name in OutputRequest.model_fields)}
 _INTEGER = re.compile(r"-?[0-9]{1,30}")
@@ -74,7 +75,7 @@ def _spread(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
 def _value(name: str, path: Path, text: str) -> Any:
     if name in _NUMBERS:
         return int(text) if _INTEGER.fullmatch(text.strip()) else text
-    if name in _OBJECTS or (name == "stages" and text.lstrip().startswith("[")):
+    if name in _OBJECTS or (name in _LISTS and text.lstrip().startswith("[")):
         try:
             value = strictjson.parse(text)
         except strictjson.NotJson as error:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from api.errors import FieldError, Unprocessable, pointer
+from api.webhooks.guard import url_faults
 from shared.formats import WORKING_RATE, check_output
 from shared.jobs import JobOptions
 from shared.settings import Settings
@@ -40,7 +41,12 @@ def read_options(raw: object, settings: Settings, *, model: type[Asked]) -> Aske
         Unprocessable: with every field at fault.
     """
     asked = validated(raw, model=model)
-    faults = [*_metadata_faults(asked, settings), *_samples_faults(asked, settings), *_output_faults(asked)]
+    faults = [
+        *_metadata_faults(asked, settings),
+        *_samples_faults(asked, settings),
+        *_output_faults(asked),
+        *url_faults(asked.webhook, settings, "#/webhook"),
+    ]
     if faults:
         raise Unprocessable.of(*faults)
     return asked

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from flask import url_for
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from shared.jobs import (
     TERMINAL,
@@ -19,6 +19,7 @@ from shared.jobs import (
     Status,
 )
 from shared.keys import source_key
+from shared.webhooks.events import JobEvent, shown_url
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="RFC 3339, UTC.")]
 
@@ -41,6 +42,13 @@ class OptionsView(BaseModel):
     deadline_seconds: float | None
     samples: int | None
     output: OutputRequest
+    webhook: str | None = Field(description="Without its query, which may hold a secret.")
+    webhook_events_filter: list[JobEvent] | None
+
+    @field_validator("webhook")
+    @classmethod
+    def _without_query(cls, url: str | None) -> str | None:
+        return None if url is None else shown_url(url)
 
 
 class Metrics(BaseModel):

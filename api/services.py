@@ -10,6 +10,7 @@ from redis.lock import Lock
 from api.admission import Admission
 from api.auth.rates import Rates
 from api.auth.ring import KeyRing
+from api.webhooks.connections import Webhooks, open_webhooks
 from shared.access import KeyShelf
 from shared.batches.records import BatchRecords
 from shared.connections import open_batches, open_presence, open_records, open_store
@@ -37,6 +38,7 @@ class Services:
         admission: whether a job may come in
         keys: API keys
         rates: how often each may ask
+        webhooks: receivers, and what they are owed
         client: of the records' Redis, for what the API alone keeps there
         broker: the queues' Redis, if it is not the one with the records
 
@@ -51,6 +53,7 @@ class Services:
     admission: Admission
     keys: KeyRing
     rates: Rates
+    webhooks: Webhooks
     client: redis.Redis
     broker: redis.Redis | None = None
 
@@ -98,6 +101,7 @@ def connected(
         admission=Admission(settings, records, store, servers),
         keys=KeyRing(KeyShelf(store)),
         rates=Rates(own, prefix=settings.key_prefix),
+        webhooks=open_webhooks(settings, store, own),
         client=own,
         broker=broker,
     )

@@ -86,10 +86,10 @@ def _from_json(to: Services, ticket: Ticket, stream: IO[bytes]) -> Job:
 
 
 def json_body(stream: IO[bytes]) -> dict[str, object]:
-    """Read a JSON object.
+    """Read a body that is a JSON object.
 
     Raises:
-        RequestError: if the body is none.
+        RequestError: if it is none, or too large.
     """
     body = bytearray()
     for piece in pieces(stream):

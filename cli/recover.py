@@ -4,8 +4,9 @@ from collections import Counter
 
 from cli.output import emit, say, tell
 from shared.batches.recovery import BatchRecovery
-from shared.connections import open_batches, open_records, open_retention, open_store
+from shared.connections import open_batches, open_endpoints, open_records, open_retention, open_store
 from shared.queues import Dispatcher, celery_app
+from shared.records import connect
 from shared.recovery import Found, Recovery
 from shared.settings import Settings, load_settings
 
@@ -24,7 +25,8 @@ def run_recover(*, as_json: bool) -> None:
 
 def recover(settings: Settings, *, as_json: bool = False) -> Counter[Found]:
     """Do it, and count what became of the jobs."""
-    store = open_store(settings)
+    store, client = open_store(settings), connect(settings.redis_url)
+    open_endpoints(settings, store, client).reload()  # first: jobs that begin again owe them what becomes of them
     recovery = Recovery(store, open_records(settings), open_retention(settings), Dispatcher(celery_app(settings)))
     counts: Counter[Found] = Counter()
     for job_id, found in recovery.all():

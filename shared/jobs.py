@@ -4,7 +4,9 @@ import json
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from shared.webhooks.events import JOB_EVENTS, MOST_URL, TERMINAL_EVENTS, JobEvent, hook
 
 Stage = Literal["restore", "vocode"]
 
@@ -88,7 +90,32 @@ class JobOptions(BaseModel):
     )
     samples: int | None = Field(None, ge=1, description="`vocode` alone: length of the result; 441·(T−1) by default.")
     output: OutputRequest = Field(default_factory=OutputRequest)
+    webhook: str | None = Field(
+        None,
+        max_length=MOST_URL,
+        repr=False,
+        description="URL that is told what becomes of the job (Standard Webhooks); http or https.",
+    )
+    webhook_events_filter: Annotated[tuple[JobEvent, ...] | None, BeforeValidator(_as_list)] = Field(
+        None,
+        description="What it is told. Default: the four ways in which a job ends.",
+        json_schema_extra={"type": "array", "items": {"enum": list(JOB_EVENTS)}},
+    )
     metadata: dict[str, Any] = Field(default_factory=dict, description="The caller's own, given back unchanged.")
+
+    @field_validator("webhook")
+    @classmethod
+    def _is_a_url(cls, url: str | None) -> str | None:
+        if url is not None and not (url.isascii() and url.isprintable() and " " not in url):
+            raise ValueError("must be a URL: spaces and what is not ASCII are written as %20 and the like")
+        return url
+
+    @field_validator("webhook_events_filter")
+    @classmethod
+    def _names_events_once(cls, events: tuple[JobEvent, ...] | None) -> tuple[JobEvent, ...] | None:
+        if events == ():
+            raise ValueError("must name an event, or be left out")
+        return None if events is None else tuple(dict.fromkeys(events))
 
     @model_validator(mode="after")
     def _stages_agree(self) -> Self:
@@ -102,7 +129,13 @@ class JobOptions(BaseModel):
             raise ValueError("output.format npy is a mel, the result of stages=restore alone")
         if self.mode != 0 and "restore" not in self.stages:
             raise ValueError("mode is for the stage restore")
+        if self.webhook_events_filter is not None and self.webhook is None:
+            raise ValueError("webhook_events_filter is for a webhook")
         return self
+
+    def hook(self) -> str:
+        """Give the webhook as the record has it; '' for none."""
+        return hook(self.webhook, self.webhook_events_filter or TERMINAL_EVENTS)
 
 
 class JobInput(BaseModel):

@@ -7,11 +7,20 @@ from functools import cached_property
 from typing import Annotated, Literal, Self
 
 import redis
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import SettingsError
+from shared.outgoing.allow import AllowList
 
 PREFIX = "VFQ_"
 #: Variables with the same prefix that are read elsewhere: the server that commands talk to, and their key.
@@ -34,6 +43,11 @@ def _redis_url(value: str) -> str:
         redis.ConnectionPool.from_url(value)
     except ValueError:  # its text would show the URL, which may hold a password
         raise ValueError("must be redis://host:port/number, rediss://… or unix:///path") from None
+    return value
+
+
+def _allow_list(value: tuple[str, ...]) -> tuple[str, ...]:
+    AllowList.of(value)
     return value
 
 
@@ -78,6 +92,16 @@ class Settings(BaseSettings):
     max_batch_items: int = Field(50_000, ge=1, le=1_000_000, description="Most items of a batch.")
     max_open_batches: int = Field(100, ge=0, description="Batches of one key that are not over; beyond: 429. 0: any.")
     batch_window: int = Field(100, ge=1, le=1000, description="Jobs of one batch that are open at once.")
+
+    # Which URLs of others are called.
+    outgoing_allow: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_split_commas), AfterValidator(_allow_list)
+    ] = Field(
+        (),
+        description="Names, addresses and networks inside that URLs may lead to, `:port` or not, comma separated.",
+    )
+    input_url_seconds: float = Field(600.0, gt=0, description="Longest download of a recording from its `input.url`.")
+    input_url_attempts: int = Field(6, ge=1, description="Tries of one whose server is away; then its job fails.")
 
     # Who is let in.
     auth: Literal["auto", "keys", "open"] = Field(
@@ -133,6 +157,20 @@ class Settings(BaseSettings):
     keep_records_days: float = Field(30.0, ge=0, description="Jobs that are over are forgotten then; 0: never.")
     orphan_seconds: float = Field(3600.0, ge=1, description="Age at which objects without a job are looked after.")
 
+    # Who is called back.
+    webhook_schedule: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_split_commas)] = Field(
+        (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400),
+        description="Seconds before each attempt at a delivery, after the one before; the first is made at once.",
+    )
+    webhook_timeout_seconds: float = Field(15.0, gt=0, description="A receiver that has not answered by then failed.")
+    webhook_concurrency: int = Field(64, ge=1, description="Deliveries that an audio worker sends at once.")
+    webhook_per_host: int = Field(4, ge=1, description="Of them, to one host and port; one while it gives no answer.")
+    webhook_secret_grace_seconds: float = Field(
+        86_400.0, ge=0, description="After a secret was rotated, the old one is signed with for so long too."
+    )
+    webhook_keep_days: float = Field(3.0, gt=0, description="Deliveries that are over are forgotten then.")
+    webhook_max_endpoints: int = Field(20, ge=1, description="Endpoints that one key may register.")
+
     # How callers reach it, and what is written down.
     api_host: str = Field("127.0.0.1", description="Address the API listens on.")
     api_port: int = Field(8000, ge=1, le=65535, description="Port the API listens on.")
@@ -154,6 +192,13 @@ class Settings(BaseSettings):
         if self.keep_records_days and not self.keep_results_days:
             raise ValueError(f"{PREFIX}KEEP_RESULTS_DAYS must be set where {PREFIX}KEEP_RECORDS_DAYS is")
         return self
+
+    @field_validator("webhook_schedule")
+    @classmethod
+    def _begins_at_once(cls, schedule: tuple[float, ...]) -> tuple[float, ...]:
+        if not schedule or schedule[0] != 0 or min(schedule) < 0:
+            raise ValueError("must be seconds with commas between them, 0 first: the first attempt is made at once")
+        return schedule
 
     @cached_property
     def celery_url(self) -> str:

@@ -15,7 +15,17 @@ from celery import Celery, signals
 from celery.platforms import SecurityWarning
 from redis.exceptions import RedisError
 
-from shared.connections import open_batches, open_presence, open_records, open_repairs, open_retention, open_store
+from shared.connections import (
+    open_batches,
+    open_deliveries,
+    open_endpoints,
+    open_post,
+    open_presence,
+    open_records,
+    open_repairs,
+    open_retention,
+    open_store,
+)
 from shared.jobs import Status
 from shared.log import configure
 from shared.queues import STAGES, Dispatcher, celery_app, queues_of
@@ -31,6 +41,7 @@ from worker.leases import Leases
 from worker.reconciler import Broker, Reconciler
 from worker.sweeper import Sweeper
 from worker.tasks import register, worker_name
+from worker.webhooks.courier import Courier
 from worker.weights import hash_weights
 
 if TYPE_CHECKING:
@@ -83,7 +94,7 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
     )
     register(app, context, kinds)
     drain = Drain(leases, hasty, dispatcher, seconds=settings.drain_seconds, over=stopping)
-    with beat, _helpers(context, app, drain):
+    with beat, _helpers(context, app, drain, stages):
         queues = queues_of(stages)
         app.worker_main(
             [
@@ -104,17 +115,20 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
 
 
 @contextmanager
-def _helpers(ctx: Context, app: Celery, drain: Drain) -> Iterator[None]:
-    """Run the threads that keep leases, repair and sweep, from when the worker takes work."""
+def _helpers(ctx: Context, app: Celery, drain: Drain, stages: Collection[str]) -> Iterator[None]:
+    """Run the threads that keep leases, repair, sweep and call back, from when the worker takes work."""
     settings = ctx.settings
     broker = Broker(connect(settings.celery_url, retries=1, timeout=5.0), prefix=settings.key_prefix)
     reconciler = Reconciler(open_repairs(settings), Dispatcher(app), broker)
     sweeper = Sweeper(ctx, open_repairs(settings))
     batches = BatchLeader(batch_desk(ctx, Dispatcher(app)), open_repairs(settings))
+    courier = _courier(ctx) if "audio" in stages else None
 
     def begin(**_: object) -> None:
         for helper in (ctx.leases, reconciler, sweeper, batches):
             helper.start()
+        if courier:
+            courier.start()
 
     signals.worker_ready.connect(begin, weak=False)
     signals.worker_shutting_down.connect(drain.begin, weak=False)
@@ -123,8 +137,25 @@ def _helpers(ctx: Context, app: Celery, drain: Drain) -> Iterator[None]:
     finally:
         signals.worker_ready.disconnect(begin)
         signals.worker_shutting_down.disconnect(drain.begin)
+        if courier:
+            courier.stop()
         for helper in (batches, sweeper, reconciler, ctx.leases):
             helper.stop()
+
+
+def _courier(ctx: Context) -> Courier:
+    """Make what sends webhooks; beside splitting and stitching a process has little to do but wait."""
+    settings = ctx.settings
+    client = connect(settings.redis_url, retries=1, timeout=5.0)
+    return Courier(
+        open_deliveries(settings, client=client),
+        open_endpoints(settings, ctx.store, client),
+        open_post(settings),
+        schedule=settings.webhook_schedule,
+        timeout=settings.webhook_timeout_seconds,
+        concurrency=settings.webhook_concurrency,
+        per_host=settings.webhook_per_host,
+    )
 
 
 def _keep_logging(**_: object) -> None:

@@ -4,10 +4,10 @@ from typing import Any
 
 from flask_openapi3.models.tag import Tag
 from flask_openapi3.types import ResponseDict
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from api.batches.schemas import BatchHead, BatchItemRequest, BatchPage, BatchRequest, BatchView, ItemPage, ItemsRequest
-from api.describe import DOWN, as_json, as_problem, reference
+from api.describe import DOWN, Mode, json_answer, problem, reference
 from shared.batches.model import Outcome
 
 BATCHES = Tag(name="Batches", description="Many recordings at once.")
@@ -20,7 +20,7 @@ class BatchForm(BatchHead):
 
 
 #: What the descriptions refer to.
-MODELS = (
+MODELS: tuple[tuple[type[BaseModel], Mode], ...] = (
     (BatchView, "serialization"),
     (BatchPage, "serialization"),
     (ItemPage, "serialization"),
@@ -32,12 +32,12 @@ MODELS = (
 )
 
 _LINES = {"schema": reference(BatchItemRequest), "example": {"custom_id": "A 12", "input": {"key": "incoming/a.wav"}}}
-_NO_BATCH = as_problem("`batch_not_found`.")
+_NO_BATCH = problem("`batch_not_found`.")
 _BODY_ERRORS: ResponseDict = {
-    "400": as_problem("`invalid_json`, `malformed_form` or `upload_incomplete`."),
-    "413": as_problem("`upload_too_large`, or `form_too_large`."),
-    "415": as_problem("`unsupported_media_type`."),
-    "503": as_problem("`queue_unavailable`, `storage_unavailable` or `queue_full`: try again.", "Retry-After"),
+    "400": problem("`invalid_json`, `malformed_form` or `upload_incomplete`."),
+    "413": problem("`upload_too_large`, or `form_too_large`."),
+    "415": problem("`unsupported_media_type`."),
+    "503": problem("`queue_unavailable`, `storage_unavailable` or `queue_full`: try again.", "Retry-After"),
 }
 SUBMIT_BODY: dict[str, Any] = {
     "required": True,
@@ -59,52 +59,52 @@ ITEMS_BODY: dict[str, Any] = {
 }
 SUBMIT_RESPONSES: ResponseDict = {
     **_BODY_ERRORS,
-    "202": as_json(BatchView, "The batch is taken in.", "Location", "Retry-After", "ETag"),
-    "422": as_problem(
+    "202": json_answer(BatchView, "The batch is taken in.", "Location", "Retry-After", "ETag"),
+    "422": problem(
         "`invalid_batch`: the list as a whole is at fault, `errors` names the lines; `invalid_request`, "
         "`file_missing`, `file_empty`, `input_not_allowed`, `input_missing` or `input_too_large`."
     ),
-    "429": as_problem("`too_many_batches`, or `rate_exceeded`.", "Retry-After"),
+    "429": problem("`too_many_batches`, or `rate_exceeded`.", "Retry-After"),
 }
 LIST_RESPONSES: ResponseDict = {
-    "200": as_json(BatchPage, "A page of batches.", "Link"),
-    "422": as_problem("`invalid_request`: the cursor is wrong."),
+    "200": json_answer(BatchPage, "A page of batches.", "Link"),
+    "422": problem("`invalid_request`: the cursor is wrong."),
     "503": DOWN,
 }
 READ_RESPONSES: ResponseDict = {
-    "200": as_json(BatchView, "The batch.", "ETag", "Retry-After"),
+    "200": json_answer(BatchView, "The batch.", "ETag", "Retry-After"),
     "304": {"description": "Nothing has changed."},
     "404": _NO_BATCH,
     "503": DOWN,
 }
 ADD_RESPONSES: ResponseDict = {
     **_BODY_ERRORS,
-    "202": as_json(BatchView, "The items are taken in.", "ETag", "Retry-After"),
+    "202": json_answer(BatchView, "The items are taken in.", "ETag", "Retry-After"),
     "404": _NO_BATCH,
-    "409": as_problem("`batch_not_open`; or `being_taken_in`: others are being added, ask again.", "Retry-After"),
-    "422": as_problem("`invalid_batch`: `errors` names the items."),
+    "409": problem("`batch_not_open`; or `being_taken_in`: others are being added, ask again.", "Retry-After"),
+    "422": problem("`invalid_batch`: `errors` names the items."),
 }
 CLOSE_RESPONSES: ResponseDict = {
-    "202": as_json(BatchView, "No more items come.", "ETag", "Retry-After"),
+    "202": json_answer(BatchView, "No more items come.", "ETag", "Retry-After"),
     "404": _NO_BATCH,
-    "409": as_problem("`batch_not_open`."),
-    "422": as_problem("`invalid_batch`: it has no items."),
+    "409": problem("`batch_not_open`."),
+    "422": problem("`invalid_batch`: it has no items."),
     "503": DOWN,
 }
 ITEMS_RESPONSES: ResponseDict = {
-    "200": as_json(ItemPage, "A page of items.", "Link"),
+    "200": json_answer(ItemPage, "A page of items.", "Link"),
     "404": _NO_BATCH,
-    "422": as_problem("`invalid_request`: the cursor is wrong."),
+    "422": problem("`invalid_request`: the cursor is wrong."),
     "503": DOWN,
 }
 CANCEL_RESPONSES: ResponseDict = {
-    "202": as_json(BatchView, "The batch will be canceled.", "ETag", "Retry-After"),
+    "202": json_answer(BatchView, "The batch will be canceled.", "ETag", "Retry-After"),
     "404": _NO_BATCH,
-    "409": as_problem("`batch_over`."),
+    "409": problem("`batch_over`."),
     "503": DOWN,
 }
 DELETE_RESPONSES: ResponseDict = {
-    "202": as_json(BatchView, "The batch was running: it is being canceled; delete it again when it is over."),
+    "202": json_answer(BatchView, "The batch was running: it is being canceled; delete it again when it is over."),
     "204": {"description": "The batch and its manifests are gone."},
     "404": _NO_BATCH,
     "503": DOWN,
@@ -112,6 +112,6 @@ DELETE_RESPONSES: ResponseDict = {
 MANIFEST_RESPONSES: ResponseDict = {
     "200": {"description": "An outcome a line.", "content": {"application/jsonl": {"schema": reference(Outcome)}}},
     "404": _NO_BATCH,
-    "409": as_problem("`batch_not_finished`.", "Retry-After"),
+    "409": problem("`batch_not_finished`.", "Retry-After"),
     "503": DOWN,
 }

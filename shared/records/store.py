@@ -101,8 +101,9 @@ class JobRecords:
             f"{manifest.created_at + options.deadline_seconds:.6f}" if options.deadline_seconds else "0",
             most,
             most_own,
-            f"{batch.id} {batch.item}" if batch else "",
             pack_manifest(manifest.model_dump_json(exclude_none=True)),
+            options.hook(),
+            f"{batch.id} {batch.item}" if batch else "",
         )
         return word, messages_of(messages)
 

@@ -10,7 +10,8 @@ from shared.access import KeyShelf
 from tests.api.conftest import Api, folder_settings, make_api
 from tests.api.test_openapi import operations
 
-FOREIGN = {"job_id"}
+#: A receiver outside, by its number: nothing is resolved.
+ELSEWHERE = "https://93.184.215.14/hooks"
 
 
 def key(api: Api, name="app", scopes=("submit", "read"), **limits) -> dict[str, str]:
@@ -166,8 +167,15 @@ def test_with_a_foreign_key_nothing_of_anothers_is_seen_on_any_route(api: Api):
     mine, foreign = key(api), key(api)
     job_id = submit(api, mine, metadata=json.dumps({"mine": "sesame"})).json["id"]
     api.succeed(job_id)
-    asked = {"open": True, "metadata": {"mine": "sesame"}}
-    names = {"job_id": job_id, "batch_id": api.client.post("/v1/batches", json=asked, headers=mine).json["id"]}
+    batch = {"open": True, "metadata": {"mine": "sesame"}}
+    batch_id = api.client.post("/v1/batches", json=batch, headers=mine).json["id"]
+    assert api.client.post("/v1/webhooks", json={"url": ELSEWHERE}, headers=mine).status_code == 201
+    [endpoint] = api.client.get("/v1/webhooks", headers=mine).json["webhooks"]
+    told = submit(api, mine).json["id"]
+    api.fail(told)
+    [delivery] = api.client.get(f"/v1/jobs/{told}/deliveries", headers=mine).json["deliveries"]
+    names = {"job_id": job_id, "batch_id": batch_id}
+    names |= {"webhook_id": endpoint["id"], "delivery_id": delivery["id"]}
     document = api.client.get("/openapi.json").json
     asked = 0
     for path, method, _ in operations(document):
@@ -177,7 +185,8 @@ def test_with_a_foreign_key_nothing_of_anothers_is_seen_on_any_route(api: Api):
         if method == "put" and path == "/v1/jobs/{job_id}":  # a name of the caller's own
             continue
         address = re.sub(r"{(\w+)}", lambda found: names[found[1]], path)
-        answer = api.client.open(address, method=method.upper(), headers=foreign)
+        body = {} if method in ("post", "patch", "put") else None
+        answer = api.client.open(address, method=method.upper(), headers=foreign, json=body)
         assert answer.status_code == 404, (method, path, answer.status_code)
         assert "sesame" not in answer.text
         asked += 1

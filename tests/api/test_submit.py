@@ -67,6 +67,8 @@ def test_options_come_as_single_fields(api: Api):
         "deadline_seconds": 90.5,
         "samples": None,
         "output": {"format": "flac", "sample_rate": "input", "bit_depth": 24, "channels": 1},
+        "webhook": None,
+        "webhook_events_filter": None,
     }
     assert api.waiting("bulk") == 1
 

@@ -1,5 +1,6 @@
 -- What all commands share. Every change of a job is one command a call, each atomic: the state that it leaves is
--- checked here. The files of this folder make one script: base, callers, workers, repairs, retention, batches, run.
+-- checked here. The files of this folder make one script: base, deliveries, callers, workers, repairs, retention,
+-- batches, run.
 --
 -- Keys (p is the prefix, id the job); times are seconds by Redis's own clock:
 --   p job:{id}           HASH    state, version, owner, created, started, ended, priority, stages, deadline,
@@ -11,6 +12,7 @@
 --                                split, result                            the attempt that won
 --                                rough                                    a worker may still write: tidy twice
 --                                batch                                    "id item", of a job that belongs to one
+--                                hook, told                               its own webhook; when progress was last told
 --                                Of one that is over, only what is still told.
 --   p job:{id}:doc       STRING  what was asked, and when the job is over its output or error: shared/records/packing
 --   Gone when the job is over:
@@ -35,6 +37,15 @@
 --   p events             STREAM  id, status, version: each change of a state
 --   p labels             HASH    label of a model -> its number, and n:number -> label
 --   p stats              HASH    counters: claimed, completed, resent, expired, troubles
+--   p delivery:$id       HASH    what is owed to a receiver: owner, subject (a job or batch), target (`hook`, or an
+--                                endpoint), type, sequence, status, url (of a hook), extra, receiver, at; and how it
+--                                went: state (pending, delivered, failed, dropped), attempts, claims, next, ended, log
+--   p deliveries:$subject ZSET   ids of its deliveries by when they are forgotten; +inf of those that are pending
+--   p calls              ZSET    receiver (host:port) by the time of its next attempt
+--   p calls:$receiver    ZSET    ids of deliveries by the time of the next attempt, or until when one is claimed
+--   p endpoints:$owner   HASH    endpoint -> revision, receiver and types
+--   p endpoints          STRING  there once the endpoints were read from storage
+--   p told:$subject:$target STRING  delivery of the last progress
 --   p pulse, p amnesty   STRING  last time at which a worker reached Redis; until when no lease is taken for expired
 --
 -- A piece is `split`, `stitch`, `restore:$i` or `vocode:$i`; a lane is `$priority:$kind`, or that and `:again`.
@@ -117,8 +128,11 @@ end
 
 -- The state machine.
 
+local owe, owe_state, owe_progress  -- deliveries.lua
+
 local function event(state)
   redis.call('XADD', p .. 'events', 'MAXLEN', '~', MOST_EVENTS, '*', 'id', id, 'status', state, 'version', get('version'))
+  owe_state(state)
 end
 
 -- A job of a batch is counted there, once that has counted it in; what else there is of batches: batches.lua.

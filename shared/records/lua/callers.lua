@@ -8,11 +8,11 @@ local function open_jobs(owner)
   return jobs
 end
 
--- create(owner, created, priority, stages, deadline, most, most_own, batch, document)
+-- create(owner, created, priority, stages, deadline, most, most_own, document, hook, batch)
 -- -> {'created', message}, {'known'} if the job is there, {'full'} if as many jobs of its priority are not over yet,
 -- {'own_full'} if as many of its owner are not, or {'over'} if its batch wants no more jobs. A deadline of 0: none; most
--- of 0: however many. Of a batch: its id and the item's number; else empty.
-function commands.create(owner, created, priority, stages, deadline, most, most_own, batch, text)
+-- of 0: however many; a hook of '': none. Of a batch: its id and the item's number; else empty.
+function commands.create(owner, created, priority, stages, deadline, most, most_own, text, hook, batch)
   if redis.call('EXISTS', job) == 1 then return { 'known' } end
   local within, item = string.match(batch, '^(%S+) (%d+)$')
   if within then
@@ -25,6 +25,7 @@ function commands.create(owner, created, priority, stages, deadline, most, most_
   if tonumber(most) > 0 and redis.call('ZCARD', open) >= tonumber(most) then return { 'full' } end
   if tonumber(most_own) > 0 and open_jobs(owner) >= tonumber(most_own) then return { 'own_full' } end
   set('state', 'queued', 'version', 1, 'owner', owner, 'created', created, 'priority', priority, 'stages', stages)
+  if hook ~= '' then set('hook', hook) end
   redis.call('SET', doc, text)
   for _, index in ipairs({ index_of('queued'), p .. 'queued', open }) do redis.call('ZADD', index, created, id) end
   if tonumber(deadline) > 0 then
@@ -71,5 +72,7 @@ end
 
 -- withdraw() -> removes a job that no worker has seen; 1 if it did
 function commands.withdraw()
-  return get('state') == 'queued' and move('canceled') and commands.remove() or 0
+  if get('state') ~= 'queued' then return 0 end
+  owe_state = function() end  -- its caller was told that there is no such job
+  return move('canceled') and commands.remove() or 0
 end

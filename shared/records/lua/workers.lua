@@ -159,6 +159,7 @@ function commands.split(attempt, pieces, reach, window, seconds, plan)
     set('restore_next', pieces, 'restore_done', pieces, 'front', pieces)
   end
   done('split', attempt)
+  owe_progress()
   hand_out('split')
   return messages
 end
@@ -171,6 +172,7 @@ function commands.complete(stage, i, attempt, model)
   redis.call('HINCRBY', job, stage .. '_done', 1)
   set(stage .. '_model', number_of(model))
   done(piece, attempt)
+  owe_progress()
   hand_out(piece)
   return messages
 end

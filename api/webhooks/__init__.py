@@ -1,0 +1,1 @@
+"""Receivers of webhooks: register them, look at what they were sent."""

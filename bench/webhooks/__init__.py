@@ -1,0 +1,1 @@
+"""Does every receiver hear of every job's end, whatever dies and whatever it answers?"""
