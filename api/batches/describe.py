@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from api.batches.schemas import BatchHead, BatchItemRequest, BatchPage, BatchRequest, BatchView, ItemPage, ItemsRequest
 from api.describe import DOWN, Mode, json_answer, problem, reference
+from api.webhooks.schemas import DeliveryList
 from shared.batches.model import Outcome
 
 BATCHES = Tag(name="Batches", description="Many recordings at once.")
@@ -113,5 +114,10 @@ MANIFEST_RESPONSES: ResponseDict = {
     "200": {"description": "An outcome a line.", "content": {"application/jsonl": {"schema": reference(Outcome)}}},
     "404": _NO_BATCH,
     "409": problem("`batch_not_finished`.", "Retry-After"),
+    "503": DOWN,
+}
+DELIVERIES_RESPONSES: ResponseDict = {
+    "200": json_answer(DeliveryList, "The deliveries."),
+    "404": _NO_BATCH,
     "503": DOWN,
 }

@@ -1,20 +1,24 @@
 """Items as they come, one after the other: what is wrong with the list refuses it, what is wrong with one fails it."""
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from api.batches.errors import InvalidBatch
-from api.errors import MOST_NAMED, FieldError, RequestError
+from api.errors import MOST_NAMED, FieldError, RequestError, Unprocessable
 from api.options import JobRequest, read_options
 from api.strictjson import NotJson, parse
 from shared.batches.items import LineTooLong, lines_of
 from shared.batches.model import MAX_CUSTOM_ID, Item, ItemFault
 from shared.batches.names import digest
 from shared.batches.options import merged
+from shared.jobs import JobOptions
 from shared.settings import Settings
 
 #: Beside the metadata, the longest line that an item can need.
 _LINE_BYTES = 64 * 1024
+_HOOK = ("webhook", "webhook_events_filter")
+_HOOKS_KEPT = 1000
 
 #: A place in the request, and the item that stands there.
 Placed = tuple[str, Any]
@@ -34,6 +38,7 @@ class Intake:
         self._most = most
         self._faults: list[FieldError] = []
         self._seen: set[str] = set()
+        self._hooks: dict[str, Unprocessable | None] = {}
         self.names: list[str] = []
         self.places: list[str] = []
 
@@ -83,10 +88,25 @@ class Intake:
         try:
             options = _flat(fields)
             request = {**merged(self._common, options), **({} if named is None else {"input": named})}
+            self._check_hook({name: request.pop(name) for name in _HOOK if name in request})
             asked = read_options(request, self._settings, model=JobRequest)
         except RequestError as error:
             return Item(custom_id=custom_id, fault=ItemFault(code=error.code, message=error.message))
         return Item(custom_id=custom_id, input=asked.input.model_dump(exclude_none=True), options=options)
+
+    def _check_hook(self, asked: dict[str, Any]) -> None:
+        """Check where a job's end is told: once for all items that ask for the same, for its name is looked up."""
+        key = json.dumps(asked, sort_keys=True)
+        if key not in self._hooks:
+            if len(self._hooks) >= _HOOKS_KEPT:
+                self._hooks.clear()
+            self._hooks[key] = None
+            try:
+                read_options(asked, self._settings, model=JobOptions)
+            except Unprocessable as error:
+                self._hooks[key] = error
+        if (fault := self._hooks[key]) is not None:
+            raise fault.with_traceback(None)
 
     def _bad(self, place: str, detail: str) -> None:
         self._faults.append(FieldError(place, detail))

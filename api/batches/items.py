@@ -6,7 +6,7 @@ import json
 from itertools import islice
 from typing import Any
 
-from api.batches.schemas import ItemView
+from api.batches.schemas import ItemView, shown_input
 from api.errors import FieldError, Unprocessable
 from api.services import Services
 from shared.batches.items import read_items
@@ -66,7 +66,9 @@ def page_of_jobs(
 
 
 def _view(batch: BatchRecord, number: int, item: Item, job: Job | None, faulty: Bitmap) -> ItemView:
-    shown = ItemView(item=number, custom_id=item.custom_id, input=item.input, status=None, job_id=None, error=None)
+    shown = ItemView(
+        item=number, custom_id=item.custom_id, input=shown_input(item.input), status=None, job_id=None, error=None
+    )
     if job is not None:
         error = ItemFault(code=job.error.code, message=job.error.message) if job.error else None
         return shown.model_copy(update={"status": job.status, "job_id": job.manifest.id, "error": error})

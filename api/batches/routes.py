@@ -17,6 +17,7 @@ from api.describe import ANY_ERROR, RETRY_AFTER
 from api.errors import FieldError, Unprocessable
 from api.names import disposition
 from api.services import services
+from api.webhooks.schemas import view_delivery
 from shared import log
 from shared.batches.keys import batch_prefix, cancel_key, errors_key, output_key
 from shared.batches.model import OVER, BatchRecord, BatchStatus
@@ -149,6 +150,17 @@ def errors(path: BatchPath) -> Response:
     """Send a line of JSON for each item that failed or was canceled, with its error."""
     record = existing(path.batch_id)
     return _manifest(record, errors_key(record.id), "errors")
+
+
+@batches.get(
+    "/v1/batches/<batch_id>/deliveries", summary="What is told of a batch", responses=describe.DELIVERIES_RESPONSES
+)
+def deliveries(path: BatchPath) -> Response:
+    """List what receivers were and will be told of the batch, with each attempt."""
+    found = services().webhooks.deliveries.of(existing(path.batch_id).id)
+    response = jsonify(deliveries=[view_delivery(one).model_dump(mode="json") for one in found])
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _cancel(record: BatchRecord) -> BatchRecord:

@@ -1,14 +1,24 @@
 """Batches as callers ask for them and see them."""
 
-from typing import Any
+from typing import Annotated, Any, Self
 
 from flask import url_for
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from api.options import InputReference
 from api.schemas import Time, rfc3339
 from shared.batches.model import BatchRecord, BatchStatus, Counts, ItemFault
 from shared.jobs import Status
+from shared.webhooks.events import MOST_URL, BatchEvent, shown_url
+
+
+def _a_url(url: str) -> str:
+    if not (url.isascii() and url.isprintable() and " " not in url):
+        raise ValueError("must be a URL: spaces and what is not ASCII are written as %20 and the like")
+    return url
+
+
+WebhookUrl = Annotated[str, AfterValidator(_a_url)]
 
 
 class BatchHead(BaseModel):
@@ -23,9 +33,18 @@ class BatchHead(BaseModel):
     metadata: dict[str, JsonValue] = Field(
         default_factory=dict, description="The caller's own, given back unchanged with the batch."
     )
-    # WEBHOOK: checked and called where webhooks are (see shared/records/lua/batches.lua).
-    webhook: str | None = Field(None, max_length=2048, description="Where to tell that the batch is over.")
-    webhook_events_filter: list[str] | None = Field(None, max_length=16, description="Which events to tell.")
+    webhook: WebhookUrl | None = Field(
+        None, max_length=MOST_URL, repr=False, description="URL that is told when the batch is over, whatever its end."
+    )
+    webhook_events_filter: tuple[BatchEvent, ...] | None = Field(
+        None, min_length=1, description="What it is told. There is `batch.completed` alone."
+    )
+
+    @model_validator(mode="after")
+    def _filter_is_of_a_webhook(self) -> Self:
+        if self.webhook_events_filter is not None and self.webhook is None:
+            raise ValueError("webhook_events_filter is for a webhook")
+        return self
 
 
 class BatchItemRequest(BaseModel):
@@ -64,6 +83,7 @@ class BatchUrls(BaseModel):
     jobs: str
     output: str
     errors: str
+    deliveries: str
 
 
 class BatchView(BaseModel):
@@ -75,8 +95,8 @@ class BatchView(BaseModel):
     options: dict[str, JsonValue]
     metadata: dict[str, JsonValue]
     prefix: str | None
-    webhook: str | None
-    webhook_events_filter: list[str] | None
+    webhook: str | None = Field(description="Without its query, which may hold a secret.")
+    webhook_events_filter: list[BatchEvent] | None
     error: ItemFault | None = Field(description="Why the batch failed; null otherwise.")
     created_at: Time
     started_at: Time | None
@@ -116,11 +136,11 @@ def dump_batch(record: BatchRecord) -> dict[str, Any]:
         id=record.id,
         status=record.status,
         request_counts=record.counts,
-        options=asked.options,
+        options=_shown(asked.options, "webhook"),
         metadata=asked.metadata,
         prefix=asked.prefix,
-        webhook=asked.webhook,
-        webhook_events_filter=asked.webhook_events_filter,
+        webhook=shown_url(asked.webhook) if asked.webhook else None,
+        webhook_events_filter=list(asked.webhook_events_filter) if asked.webhook_events_filter else None,
         error=record.error,
         created_at=rfc3339(asked.created_at),
         started_at=rfc3339(record.started_at) if record.started_at else None,
@@ -132,6 +152,16 @@ def dump_batch(record: BatchRecord) -> dict[str, Any]:
             jobs=url_for("jobs.listing", batch_id=record.id),
             output=url_for("batches.output", batch_id=record.id),
             errors=url_for("batches.errors", batch_id=record.id),
+            deliveries=url_for("batches.deliveries", batch_id=record.id),
         ),
     )
     return view.model_dump(mode="json", by_alias=True)
+
+
+def shown_input(named: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Show what an item names as its recording, without what may be secret in an address."""
+    return None if named is None else _shown(named, "url")
+
+
+def _shown(fields: dict[str, Any], address: str) -> dict[str, Any]:
+    return {name: shown_url(str(value)) if name == address and value else value for name, value in fields.items()}

@@ -27,6 +27,7 @@ from api.services import Services
 from api.strictjson import NotJson, parse
 from api.submit import json_body, named_input
 from api.uploads import pieces, receive
+from api.webhooks.guard import refuse_bad_url
 from shared import log
 from shared.batches.keys import batch_key, batch_prefix, closed_key, draft_key, items_key
 from shared.batches.model import BatchManifest, BatchRecord, BatchStatus
@@ -246,6 +247,7 @@ def _head(to: Services, given: dict[str, Any]) -> BatchHead:
     head = validated({name: value for name, value in given.items() if value is not None}, model=BatchHead)
     _at("options", lambda: read_options({**head.options}, to.settings, model=JobOptions))
     read_options({"metadata": head.metadata}, to.settings, model=JobOptions)
+    refuse_bad_url(head.webhook, to.settings, "#/webhook")
     return head
 
 

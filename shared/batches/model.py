@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.webhooks.events import BatchEvent, hook
+
 #: Longest name that a caller may give an item; a storage key is one, too.
 MAX_CUSTOM_ID = 1024
 
@@ -45,8 +47,12 @@ class BatchManifest(BaseModel):
     total: int = Field(0, description="Items that came with it.")
     options: dict[str, Any] = Field({}, description="Of all its jobs; an item's own win.")
     metadata: dict[str, Any] = Field({}, description="The caller's own.")
-    webhook: str | None = Field(None, description="To be told of its end.")
-    webhook_events_filter: list[str] | None = None
+    webhook: str | None = Field(None, repr=False, description="To be told of its end.")
+    webhook_events_filter: tuple[BatchEvent, ...] | None = None
+
+    def hook(self) -> str:
+        """Give the webhook as the record has it; '' for none."""
+        return hook(self.webhook, self.webhook_events_filter or ("batch.completed",))
 
 
 class Counts(BaseModel):

@@ -59,7 +59,8 @@ class BatchRecords:
             state = BatchStatus.OPEN if manifest.open else BatchStatus.VALIDATING
         created = f"{manifest.created_at:.6f}"
         asked = manifest.model_dump_json(exclude_defaults=True)
-        word = self._run("create", manifest.id, manifest.owner, created, str(state), manifest.total, most_open, asked)
+        words = (manifest.owner, created, str(state), manifest.total, most_open, asked, manifest.hook())
+        word = self._run("create", manifest.id, *words)
         return cast(Literal["created", "known", "full"], word)
 
     def grow(self, batch_id: str, total: int, names: Sequence[str]) -> list[int] | str:

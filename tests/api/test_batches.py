@@ -248,6 +248,34 @@ def make_over(api: Api, batch_id) -> bool:
     return open_batches(api.settings).end(batch_id)
 
 
+def test_a_webhook_is_checked_and_shown_without_its_secret(api: Api):
+    refused(post(api, lines(line()), webhook="http://127.0.0.1/x"), 422, "invalid_request")
+    refused(post(api, lines(line()), webhook_events_filter="batch.completed"), 422, "invalid_request")
+    refused(post(api, lines(line()), webhook="http://93.184.215.14/", webhook_events_filter="job.failed"), 422,
+            "invalid_request")  # fmt: skip
+    options = json.dumps({"webhook": "http://93.184.215.14/job?secret=sesame"})
+    hook = {"webhook": "http://93.184.215.14/batch?secret=sesame", "webhook_events_filter": "batch.completed"}
+    answer = post(api, lines(line(), line("b", webhook="http://10.0.0.1/")), options=options, **hook)
+    batch = made(answer)
+    assert batch["webhook"] == "http://93.184.215.14/batch"
+    assert batch["options"]["webhook"] == "http://93.184.215.14/job"
+    assert "sesame" not in answer.text
+    assert "fault" in kept(api, batch["id"])[1], "an item's own is checked, too"
+    assert make_over(api, batch["id"]) is False
+    api.client.post(batch["urls"]["cancel"])
+    assert make_over(api, batch["id"]) is True
+    [told] = api.client.get(batch["urls"]["deliveries"]).json["deliveries"]
+    assert (told["type"], told["subject"], told["url"]) == ("batch.completed", batch["id"], batch["webhook"])
+
+
+def test_a_webhook_of_all_items_is_looked_up_once(api: Api, monkeypatch):
+    asked = []
+    monkeypatch.setattr("api.options.url_faults", lambda url, *_: asked.append(url) or [])
+    options = json.dumps({"webhook": "http://example.org/"})
+    made(post(api, lines(*(line(str(n)) for n in range(50))), options=options))
+    assert len([one for one in asked if one]) <= 2
+
+
 def test_nothing_new_is_told_in_a_word(api: Api):
     batch = made(post(api, lines(line())))
     first = api.client.get(batch["urls"]["self"])

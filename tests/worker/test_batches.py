@@ -164,6 +164,25 @@ def test_a_batch_becomes_jobs_and_ends_with_two_manifests(service):
     assert not [key for key in service.worker.client.scan_iter(f"w:batch:{{{batch_id}}}:*") if key.endswith("jobs")]
 
 
+@pytest.mark.parametrize("how", ["done", "canceled", "failed"])
+def test_the_end_of_a_batch_is_told_once(service, how):
+    service.record("incoming/a.wav", "incoming/x/a.wav")
+    asked = {"webhook": "http://93.184.215.14/batches", "metadata": {"x": 1}}
+    asked |= {"prefix": "incoming/x/"} if how == "failed" else {"items": [item("a"), item("b", x=1)]}
+    batch_id = service.client.post("/v1/batches", json=asked).json["id"]
+    if how == "failed":
+        service.store.delete("incoming/x/a.wav")
+    if how == "canceled":
+        service.client.post(f"/v1/batches/{batch_id}/cancel")
+    batch = service.run(batch_id)
+    service.replace()
+    service.look()
+    [told] = service.client.get(f"/v1/batches/{batch_id}/deliveries").json["deliveries"]
+    assert (told["type"], told["url"]) == ("batch.completed", asked["webhook"])
+    status = service.worker.client.hget(f"w:delivery:{told['id']}", "status")
+    assert status == batch["status"] == {"done": "completed"}.get(how, how)
+
+
 def test_only_a_few_jobs_of_a_batch_are_open_at_once(service):
     service.record("incoming/a.wav")
     batch_id = service.submit(*(item(str(n)) for n in range(10)))

@@ -2,7 +2,7 @@
 --
 -- Keys:
 --   p batch:{id}         HASH    state, version, owner, created, started, ended, total, error
---                                doc                                      what was asked
+--                                doc, hook                                what was asked; its own webhook, until the end
 --                                next, segment, offset                    the first item that was not looked at
 --                                processing, succeeded, failed, canceled  how many items are there
 --   p batch:{id}:made    STRING  bitmap of the items that were counted: each is, once
@@ -40,16 +40,18 @@ local function batch_over(to)
   redis.call('ZREM', p .. 'batches:open', id)
   redis.call('ZREM', p .. 'batches:' .. owner .. ':open', id)
   redis.call('ZADD', p .. 'batches:over', moment, id)
-  -- WEBHOOK batch.completed: its delivery is owed from here.
+  owe(owner, id, 'batch.completed', bget('version'), to, bget('hook'), '')
+  redis.call('HDEL', batch_key(id), 'hook')
 end
 
--- batch_create(owner, created, state, total, most_open, document) -> 'created', 'known', or 'full' if as many of its owner's are
+-- batch_create(owner, created, state, total, most_open, document, hook) -> 'created', 'known', or 'full' if as many of its owner's are
 -- not over. Most of 0: however many.
-function commands.batch_create(owner, created, state, total, most, text)
+function commands.batch_create(owner, created, state, total, most, text, hook)
   if redis.call('EXISTS', batch_key(id)) == 1 then return 'known' end
   local indices = batch_indices(owner)
   if tonumber(most) > 0 and redis.call('ZCARD', indices[2]) >= tonumber(most) then return 'full' end
   bset('state', state, 'version', 1, 'owner', owner, 'created', created, 'total', total, 'doc', text)
+  if hook ~= '' then bset('hook', hook) end
   if state == 'processing' then bset('started', stamp(now())) end
   for _, index in ipairs(indices) do redis.call('ZADD', index, created, id) end
   redis.call('ZREM', p .. 'batches:gone', id)
