@@ -355,3 +355,18 @@ def test_a_prefix_beyond_the_allowed_ones_is_told_with_them(api: Api):
     more = make_api(folder_settings(api.settings.redis_url, "/nowhere", input_prefixes="a/,b"), api.store)
     problem = refused(more.client.post("/v1/batches", json={"prefix": "c/"}), 422, "input_not_allowed")
     assert "a/, b/" in problem["detail"]
+
+
+def test_any_storage_keeps_a_batch(stored_api: Api):
+    """A list, a form, more items, and pages that begin in the middle of an object."""
+    api = stored_api
+    batch = made(post(api, lines(*(line(str(n)) for n in range(5)))))
+    page = api.client.get(f"{batch['urls']['items']}?limit=2").json
+    assert [one["custom_id"] for one in api.client.get(page["next"]).json["items"]] == ["2", "3"]
+    made(api.client.post("/v1/batches", data={"file": (io.BytesIO(lines(line())), "list.jsonl")}))
+    growing = made(api.client.post("/v1/batches", json={"open": True}))
+    for name in "abc":
+        made(api.client.post(growing["urls"]["items"], data=lines(line(name)), headers=JSONL))
+    page = api.client.get(f"{growing['urls']['items']}?limit=1").json
+    assert [one["custom_id"] for one in api.client.get(page["next"]).json["items"]] == ["b"]
+    assert not any("draft" in name for name in api.objects())

@@ -9,7 +9,7 @@ from api.app import create_app
 from shared.batches.keys import batch_prefix, item_job_id, items_key, outcomes_prefix
 from shared.batches.model import BatchStatus
 from shared.batches.recovery import BatchRecovery
-from shared.errors import QueueUnavailable, StorageUnavailable
+from shared.errors import QueueUnavailable, StorageDenied, StorageUnavailable
 from shared.jobs import Status
 from shared.recovery import Recovery
 from shared.settings import Settings
@@ -346,6 +346,23 @@ def test_what_is_away_fails_nothing(service, monkeypatch, error):
         service.worker.run()
     service.run(batch_id)
     assert service.counts(batch_id) == {"total": 4, "succeeded": 4}
+
+
+def test_an_object_that_storage_does_not_give_fails_alone(service, monkeypatch):
+    service.record("incoming/a.wav", "incoming/b.wav")
+    head = service.store.head
+
+    def denied(key):
+        if key == "incoming/b.wav":
+            raise StorageDenied("Storage refuses our keys.")
+        return head(key)
+
+    monkeypatch.setattr(service.store, "head", denied)
+    batch_id = service.submit(item("a"), item("b", "incoming/b.wav"), item("c"))
+    service.run(batch_id)
+    assert names(service.manifest(batch_id, "output")) == ["a", "c"]
+    [error] = service.manifest(batch_id, "errors")
+    assert (error["custom_id"], error["error"]["code"]) == ("b", "storage_denied")
 
 
 def test_a_prefix_is_a_batch_of_its_objects(service):

@@ -13,7 +13,7 @@ from shared.batches.items import read_items
 from shared.batches.keys import item_job_id
 from shared.batches.model import BatchManifest, BatchRecord, Item, ItemFault, Outcome, Place
 from shared.batches.options import merged
-from shared.errors import InvalidRequest
+from shared.errors import InvalidRequest, StorageDenied
 from shared.inputs import InputRefused, stored_input
 from shared.jobs import BatchItem, JobInput, JobOptions, Manifest
 from shared.keys import manifest_key
@@ -108,7 +108,9 @@ def _make(desk: Desk, batch: BatchManifest, known: set[str], entry: _Entry) -> _
         options = JobOptions.model_validate(merged(batch.options, item.options))
     except InputRefused as refused:
         return _failed(entry, ItemFault(code=refused.reason, message=refused.message))
-    except InvalidRequest as error:
+    except (InvalidRequest, StorageDenied) as error:
+        if isinstance(error, StorageDenied):
+            desk.store.check()  # raises, if all of storage is closed to us, and not this object alone
         return _failed(entry, ItemFault(code=error.code, message=error.message))
     except ValidationError as error:
         return _failed(entry, ItemFault(code="invalid_request", message=error.errors()[0]["msg"]))

@@ -166,7 +166,8 @@ end
 
 -- Each record that is over costs memory for weeks: it keeps what is still told of it.
 local function forget_plan(state)
-  drop('batch', 'created', 'priority', 'stages', 'deadline', 'reach', 'window', 'restore_next', 'vocode_next', 'front', 'split')
+  drop('created', 'priority', 'stages', 'deadline', 'reach', 'window', 'restore_next', 'vocode_next', 'front', 'split')
+  drop('batch')
   if state == 'succeeded' then drop('pieces', 'restore_done', 'vocode_done') end
 end
 

@@ -44,8 +44,8 @@ local function batch_over(to)
   redis.call('HDEL', batch_key(id), 'hook')
 end
 
--- batch_create(owner, created, state, total, most_open, document, hook) -> 'created', 'known', or 'full' if as many of its owner's are
--- not over. Most of 0: however many.
+-- batch_create(owner, created, state, total, most_open, document, hook)
+-- -> 'created', 'known', or 'full' if as many of its owner's are not over. Most of 0: however many; a hook of '': none.
 function commands.batch_create(owner, created, state, total, most, text, hook)
   if redis.call('EXISTS', batch_key(id)) == 1 then return 'known' end
   local indices = batch_indices(owner)
