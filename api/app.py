@@ -21,6 +21,7 @@ from api.results import results
 from api.services import connected
 from api.webhooks import describe as webhooks_described
 from api.webhooks.routes import webhooks
+from shared.outgoing import Outgoing
 from shared.presence import Presence
 from shared.queues import Dispatcher
 from shared.records import JobRecords
@@ -40,6 +41,7 @@ def create_app(
     store: ObjectStore | None = None,
     dispatcher: Dispatcher | None = None,
     presence: Presence | None = None,
+    outgoing: Outgoing | None = None,
 ) -> OpenAPI:
     """Make the application; what is not given is opened as the settings say. Nothing is connected yet.
 
@@ -58,7 +60,9 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.compact = True  # type: ignore[attr-defined]
-    connected(settings, records=records, store=store, dispatcher=dispatcher, presence=presence).install(app)
+    connected(
+        settings, records=records, store=store, dispatcher=dispatcher, presence=presence, outgoing=outgoing
+    ).install(app)
     access.install(app)
     door.install(app)
     problems.install(app)

@@ -192,7 +192,8 @@ SUBMIT_RESPONSES: ResponseDict = {
     "413": _problem("`upload_too_large`, or `form_too_large`."),
     "415": _problem("`unsupported_media_type`."),
     "422": _problem(
-        "`invalid_request`, `file_missing`, `file_empty`, `input_not_allowed`, `input_missing` or `input_too_large`."
+        "`invalid_request`, `file_missing`, `file_empty`, `input_not_allowed`, `input_missing`, `input_too_large` or "
+        "`url_refused`."
     ),
     "429": _problem("`too_many_jobs`: send it again when some are done; or `rate_exceeded`.", "Retry-After"),
     "503": _problem("`queue_unavailable`, `storage_unavailable` or `queue_full`: try again.", "Retry-After"),

@@ -97,6 +97,12 @@ class Unprocessable(RequestError):
         return cls("; ".join(f"{error.pointer}: {error.detail}" for error in errors[:5]), errors[:MOST_NAMED])
 
 
+class UrlNotCalled(Unprocessable):
+    """The URL leads to where this service does not call."""
+
+    code: ClassVar[str] = "url_refused"
+
+
 class FileMissing(Unprocessable):
     """The form has no part `file` with a file name."""
 

@@ -1,15 +1,16 @@
 """A job's options, checked: every fault is told with its place."""
 
 import json
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from api.errors import FieldError, Unprocessable, pointer
-from api.webhooks.guard import url_faults
+from api.webhooks.guard import refuse_bad_url
 from shared.formats import WORKING_RATE, check_output
 from shared.jobs import JobOptions
+from shared.outgoing import LONGEST_URL
 from shared.settings import Settings
 
 Asked = TypeVar("Asked", bound=JobOptions)
@@ -17,15 +18,31 @@ Document = TypeVar("Document", bound=BaseModel)
 
 
 class InputReference(BaseModel):
-    """A recording that is in storage already."""
+    """Where a recording is that does not come with the request: one of these."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    key: str = Field(description="Key of the object, under one of the prefixes that the service allows.")
+    key: str | None = Field(
+        None, description="An object in storage: its key, under one of the prefixes that the service allows."
+    )
+    url: str | None = Field(
+        None,
+        repr=False,
+        max_length=LONGEST_URL,
+        description="An http or https address out in the world, from which a worker fetches the recording. "
+        "Its query may be a secret, as in a presigned URL: it is never shown.",
+    )
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        names = list(type(self).model_fields)
+        if sum(getattr(self, name) is not None for name in names) != 1:
+            raise ValueError(f"must name one of {' or '.join(names)}")
+        return self
 
 
 class JobRequest(JobOptions):
-    """A job for an object in storage: where it lies, and the options."""
+    """A job for a recording that does not come with the request: where it is, and the options."""
 
     input: InputReference
 
@@ -45,10 +62,10 @@ def read_options(raw: object, settings: Settings, *, model: type[Asked]) -> Aske
         *_metadata_faults(asked, settings),
         *_samples_faults(asked, settings),
         *_output_faults(asked),
-        *url_faults(asked.webhook, settings, "#/webhook"),
     ]
     if faults:
         raise Unprocessable.of(*faults)
+    refuse_bad_url(asked.webhook, settings, "#/webhook")
     return asked
 
 

@@ -19,9 +19,13 @@ from shared.jobs import (
     Status,
 )
 from shared.keys import source_key
+from shared.outgoing import without_secrets
 from shared.webhooks.events import JobEvent, shown_url
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="RFC 3339, UTC.")]
+
+#: Fields of a job's input that are shown where there is such a thing.
+OF_SOME_INPUTS = ("key", "url")
 
 
 class InputView(BaseModel):
@@ -30,6 +34,7 @@ class InputView(BaseModel):
     filename: str | None
     bytes: int | None
     key: str | None = Field(None, description="For a recording that was in storage: its key.")
+    url: str | None = Field(None, description="For one that is fetched: its URL without the query.")
 
 
 class OptionsView(BaseModel):
@@ -126,10 +131,11 @@ def view(job: Job) -> JobView:
 
 
 def dump(job: Job) -> dict[str, Any]:
-    """Show a job as JSON: `input.key` only where the caller knows it."""
+    """Show a job as JSON; of its input only what there is of `OF_SOME_INPUTS`."""
     shown = view(job).model_dump(mode="json", by_alias=True)
-    if shown["input"]["key"] is None:
-        del shown["input"]["key"]
+    for name in OF_SOME_INPUTS:
+        if shown["input"][name] is None:
+            del shown["input"][name]
     return shown
 
 
@@ -151,7 +157,12 @@ def rfc3339(seconds: float) -> str:
 def _input(job: Job) -> InputView:
     source = job.manifest.input
     own = source.key == source_key(job.manifest.id)
-    return InputView(filename=source.filename, bytes=source.bytes, key=None if own else source.key)
+    return InputView(
+        filename=source.filename,
+        bytes=source.bytes,
+        key=None if own else source.key,
+        url=without_secrets(source.url) if source.url else None,
+    )
 
 
 def _metrics(job: Job) -> Metrics:

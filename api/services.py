@@ -13,7 +13,8 @@ from api.auth.ring import KeyRing
 from api.webhooks.connections import Webhooks, open_webhooks
 from shared.access import KeyShelf
 from shared.batches.records import BatchRecords
-from shared.connections import open_batches, open_presence, open_records, open_store
+from shared.connections import open_batches, open_outgoing, open_presence, open_records, open_store
+from shared.outgoing import Outgoing
 from shared.presence import Presence
 from shared.queues import Dispatcher, celery_app
 from shared.records import JobRecords, connect
@@ -39,6 +40,7 @@ class Services:
         keys: API keys
         rates: how often each may ask
         webhooks: receivers, and what they are owed
+        outgoing: tells which URLs of others may be called
         client: of the records' Redis, for what the API alone keeps there
         broker: the queues' Redis, if it is not the one with the records
 
@@ -54,6 +56,7 @@ class Services:
     keys: KeyRing
     rates: Rates
     webhooks: Webhooks
+    outgoing: Outgoing
     client: redis.Redis
     broker: redis.Redis | None = None
 
@@ -79,6 +82,7 @@ def connected(
     store: ObjectStore | None,
     dispatcher: Dispatcher | None,
     presence: Presence | None,
+    outgoing: Outgoing | None,
 ) -> Services:
     """Open what is not given. Nothing is sent yet.
 
@@ -102,6 +106,7 @@ def connected(
         keys=KeyRing(KeyShelf(store)),
         rates=Rates(own, prefix=settings.key_prefix),
         webhooks=open_webhooks(settings, store, own),
+        outgoing=outgoing or open_outgoing(settings),
         client=own,
         broker=broker,
     )

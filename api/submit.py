@@ -1,4 +1,4 @@
-"""Submitting a job: a recording that comes with the request, or one that is in storage already."""
+"""Submitting a job: a recording that comes with the request, is in storage already, or is fetched from its URL."""
 
 import uuid
 from typing import IO
@@ -19,16 +19,18 @@ from api.errors import (
     MalformedForm,
     Unprocessable,
     UnsupportedMedia,
+    UrlNotCalled,
 )
 from api.fields import from_fields
 from api.options import InputReference, JobRequest, read_options
 from api.services import Services
 from api.strictjson import NamedTwice, NotJson, parse
 from api.uploads import FORM_BYTES, pieces, receive, upload_too_large
-from shared.inputs import InputRefused, stored_input
+from shared.inputs import InputRefused, input_to_fetch, stored_input
 from shared.jobs import Job, JobInput, JobOptions
 from shared.keys import source_key
 from shared.names import plain_name
+from shared.outgoing import UrlRefused
 
 
 def new_ticket() -> Ticket:
@@ -51,7 +53,7 @@ def submit(to: Services, request: Request, ticket: Ticket, stream: IO[bytes]) ->
         return _from_form(to, request, ticket, stream)
     if request.mimetype == "application/json":
         return _from_json(to, ticket, stream)
-    raise UnsupportedMedia("Send multipart/form-data with the recording, or application/json that names an object.")
+    raise UnsupportedMedia("Send multipart/form-data with the recording, or application/json that names it.")
 
 
 def _from_form(to: Services, request: Request, ticket: Ticket, stream: IO[bytes]) -> Job:
@@ -80,7 +82,7 @@ def _from_form(to: Services, request: Request, ticket: Ticket, stream: IO[bytes]
 def _from_json(to: Services, ticket: Ticket, stream: IO[bytes]) -> Job:
     asked = read_options(json_body(stream), to.settings, model=JobRequest)
     to.admission.check(asked.priority)
-    source = named_input(to, asked.input)
+    source = named_input(to, asked.input, ticket.job_id)
     about_job(ticket.job_id)
     return accept(to, ticket, source, asked.options())
 
@@ -108,15 +110,19 @@ def json_body(stream: IO[bytes]) -> dict[str, object]:
     return value
 
 
-def named_input(to: Services, named: InputReference) -> JobInput:
-    """Find the recording that a request names.
+def named_input(to: Services, named: InputReference, job_id: str) -> JobInput:
+    """Find the recording of a job that a request names.
 
     Raises:
         RequestError: if it cannot be one.
         StorageError: if storage is down.
     """
     try:
-        return stored_input(to.store, to.settings, named.key)
+        if named.url is not None:
+            return input_to_fetch(to.outgoing, named.url, job_id)
+        return stored_input(to.store, to.settings, named.key or "")
+    except UrlRefused as refused:
+        raise UrlNotCalled(refused.message, [FieldError("#/input/url", refused.message)]) from None
     except InputRefused as refused:
         kinds = {kind.code: kind for kind in (InputNotAllowed, InputMissing, FileEmpty, InputTooLarge)}
         raise kinds[refused.reason](refused.message, [FieldError("#/input/key", refused.detail)]) from None

@@ -24,6 +24,7 @@ from api.app import create_app
 from bench.overhead import wav_of
 from bench.service import COSTLESS_WORKER, Service, form_of, service
 from shared.connections import open_batches, open_records, open_repairs, open_store
+from shared.outgoing import Outgoing
 from shared.queues import STAGES, Dispatcher, celery_app, lanes_of, queue_name
 from shared.records import connect
 from shared.settings import Settings
@@ -118,7 +119,9 @@ def _waiting(folder: Path, items: int) -> Waiting:
         dispatcher = Dispatcher(celery_app(settings))
         store.put(_KEY, wav_of(_SECONDS))
         app = create_app(settings, records=records, store=store, dispatcher=dispatcher).test_client()
-        desk = Desk(settings, store, records, open_batches(settings), dispatcher, lambda: False, lambda: None)
+        desk = Desk(
+            settings, store, records, open_batches(settings), dispatcher, Outgoing(), lambda: False, lambda: None
+        )
         leader = BatchLeader(desk, open_repairs(settings))
         leader.look()
         before, began = _used(client), time.perf_counter()

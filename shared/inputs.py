@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from shared.errors import InvalidKey, ObjectMissing
 from shared.jobs import JobInput
+from shared.keys import source_key
 from shared.names import plain_name
+from shared.outgoing import Outgoing, filename_of
 from shared.settings import Settings
 from shared.storage import ObjectStore
 from shared.storage.keys import check_key
@@ -58,3 +60,13 @@ def stored_input(store: ObjectStore, settings: Settings, key: str) -> JobInput:
         detail = f"names an object of {found.size} bytes; {settings.max_upload_bytes} are allowed"
         raise InputRefused("input_too_large", f"The key {detail}.", detail)
     return JobInput(key=key, filename=plain_name(key), bytes=found.size)
+
+
+def input_to_fetch(outgoing: Outgoing, url: str, job_id: str) -> JobInput:
+    """Refuse now what the worker would refuse later; what it finds there may be something else again.
+
+    Raises:
+        UrlRefused: if it may not be called.
+    """
+    target = outgoing.check(url)
+    return JobInput(key=source_key(job_id), url=target.url, filename=filename_of(target.url))

@@ -143,7 +143,10 @@ class JobInput(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    key: str = Field(description="Object in storage.")
+    key: str = Field(description="Object in storage; with a `url`, none lies there.")
+    url: str | None = Field(
+        None, repr=False, description="Whence a worker fetches it; its query may be a secret, and is never shown."
+    )
     filename: str | None = None
     bytes: int | None = None
 

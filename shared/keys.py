@@ -41,6 +41,21 @@ def work_prefix(job_id: str) -> str:
     return f"jobs/{job_id}/work/"
 
 
+def fetched_key(job_id: str, attempt: int) -> str:
+    """The recording as an attempt has fetched it from its URL."""
+    return f"{fetched_prefix(job_id)}{attempt}"
+
+
+def fetched_prefix(job_id: str) -> str:
+    """What attempts have fetched; each is whole, and stays while the job runs."""
+    return f"{work_prefix(job_id)}source."
+
+
+def fetched_name_key(job_id: str, attempt: int) -> str:
+    """What its server calls it, UTF-8; not there if it does not."""
+    return f"{work_prefix(job_id)}name.{attempt}"
+
+
 def pcm_key(job_id: str, attempt: int) -> str:
     """The recording at 44.1 kHz: float32, little-endian, channels interleaved."""
     return f"{work_prefix(job_id)}pcm.{attempt}"

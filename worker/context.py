@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.batches.records import BatchRecords
+from shared.outgoing import Outgoing
 from shared.queues import Dispatcher
 from shared.records import JobRecords, Retention
 from shared.settings import Settings
@@ -28,6 +29,7 @@ class Context:
         engine: none in a worker that serves only the stage `audio`.
         mels: those that this process restored last; none in a worker that does not serve both stages.
         company: who may be at work beside whom.
+        outgoing: calls the URLs that callers named.
     """
 
     settings: Settings
@@ -40,6 +42,7 @@ class Context:
     engine: Engine | None = None
     mels: Handover | None = None
     company: Company = field(default_factory=Company)
+    outgoing: Outgoing = field(default_factory=Outgoing)
 
     def coming(self) -> AbstractContextManager[None]:
         """Let batches wait a little for the piece in hand, which will ask for a model when it has read its data."""

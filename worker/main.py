@@ -19,6 +19,7 @@ from shared.connections import (
     open_batches,
     open_deliveries,
     open_endpoints,
+    open_outgoing,
     open_post,
     open_presence,
     open_records,
@@ -90,7 +91,16 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
     mels = _handover(settings, stages, beat, hasty)
     dispatcher = Dispatcher(app)
     context = Context(
-        settings, records, open_retention(settings), open_batches(settings), store, dispatcher, leases, engine, mels
+        settings,
+        records,
+        open_retention(settings),
+        open_batches(settings),
+        store,
+        dispatcher,
+        leases,
+        engine,
+        mels,
+        outgoing=open_outgoing(settings),
     )
     register(app, context, kinds)
     drain = Drain(leases, hasty, dispatcher, seconds=settings.drain_seconds, over=stopping)

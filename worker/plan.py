@@ -20,6 +20,7 @@ class Plan(BaseModel):
         samples: of the working audio, per channel, at 44.1 kHz.
         source_rate, source_samples: of the recording; the result's length follows from them.
         frames: mel frames; a recording of up to 1,024 samples is cut as if zeros followed it.
+        source: the object that the split read: what was sent, or what it has fetched.
         noise: whether the split measured the recording's noise.
         output: the result's form; none where the result is a mel.
     """
@@ -40,6 +41,7 @@ class Plan(BaseModel):
     halo: int
     fade: int
     filename: str
+    source: str = ""
     noise: bool = False
     output: OutputPlan | None = None
 

@@ -9,7 +9,7 @@ import structlog
 from shared.errors import QueueUnavailable, ServiceError, StorageError
 from shared.formats import OutputNotPossible
 from shared.jobs import TERMINAL, JobError, Manifest, Status
-from shared.records import STITCH, Claim, Kind, LostAgain, Message, Piece
+from shared.records import STITCH, AwayTooOften, Claim, Kind, LostAgain, Message, Piece
 from worker.arrays import ArrayFormatError
 from worker.audio.errors import AudioError
 from worker.context import Context
@@ -18,7 +18,7 @@ from worker.lost import WorkLost
 from worker.models.errors import ModelError
 from worker.plan import Plan, read_plan
 from worker.tidying import tidy
-from worker.trouble import is_memory, is_passing
+from worker.trouble import NotYet, is_memory, is_passing
 
 log = structlog.get_logger()
 
@@ -149,7 +149,9 @@ def _attempt(task: Task, step: Step, keep: Kind | None) -> Piece | None:
 def _came_to_nothing(task: Task, error: Exception) -> None:
     """Say so, by kind: what passes is tried again, what is explained fails the job, all else uses an attempt up."""
     task.discard()
-    if is_passing(error):
+    if isinstance(error, NotYet):
+        _wait_for_others(task, error)
+    elif is_passing(error):
         seconds = task.ctx.records.put_off(task.job_id, task.claim)
         reason = error.message if isinstance(error, ServiceError) else type(error).__name__
         log.warning("piece put off", **_words(task), seconds=seconds, reason=reason)
@@ -161,6 +163,17 @@ def _came_to_nothing(task: Task, error: Exception) -> None:
         log.error("piece failed unexpectedly", **_words(task), exc_info=error)
         cause = "memory ran out" if is_memory(error) else f"an unexpected {type(error).__name__}"
         _send(task, task.ctx.records.use_up(task.job_id, task.claim, f"{cause}; the worker's log tells more"))
+        _let_go(task)
+
+
+def _wait_for_others(task: Task, away: NotYet) -> None:
+    try:
+        seconds = task.ctx.records.wait_for_others(task.job_id, task.claim, most=away.most)
+    except AwayTooOften:
+        _fail(task, away.error.code, away.error.message)
+        return
+    log.warning("piece put off", **_words(task), seconds=seconds, reason=away.error.message)
+    if seconds is None:
         _let_go(task)
 
 

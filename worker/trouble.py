@@ -2,10 +2,25 @@
 
 import errno
 
-from shared.errors import ObjectMissing, QueueUnavailable, StorageError
+from shared.errors import ObjectMissing, QueueUnavailable, ServiceError, StorageError
 
 #: The machine has no room, or its disk is out of order: another worker, or this one later, may do it.
 _LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EROFS}
+
+
+class NotYet(Exception):
+    """
+    What a piece needs of others is away; it is waited for, but not as long as for what is ours.
+
+    Attributes:
+        error: with which its job fails in the end
+        most: times that the piece is put off
+
+    """
+
+    def __init__(self, error: ServiceError, *, most: int) -> None:
+        super().__init__(error.message)
+        self.error, self.most = error, most
 
 
 def is_passing(error: BaseException) -> bool:

@@ -187,7 +187,10 @@ def _from_json(to: Services, request: Request, batch_id: str) -> BatchManifest:
         if value is not True:
             raise Unprocessable.of(FieldError("#/open", "must be true or false"))
         return _manifest(to, head, batch_id, open=True)
-    source = named_input(to, _at("input", lambda: validated(value, model=InputReference)))
+    named = _at("input", lambda: validated(value, model=InputReference))
+    if named.key is None:
+        raise InputNotAllowed("A list of items is read from storage.", [FieldError("#/input", "must name a `key`")])
+    source = named_input(to, named, batch_id)
     return _with_items(to, head, batch_id, from_jsonl(to.store.stream(source.key), to.settings))
 
 

@@ -47,7 +47,7 @@ _NO_WEBHOOK = problem("`webhook_not_found`.")
 _BAD_BODY: ResponseDict = {
     "400": problem("`invalid_json` or `upload_incomplete`."),
     "413": problem("`form_too_large`."),
-    "422": problem("`invalid_request`: a field is wrong, or the URL may not be called."),
+    "422": problem("`invalid_request`, or `url_refused`: the URL is none that is called."),
 }
 
 CREATE_BODY = _body(EndpointRequest, {"url": "https://example.org/hooks/voicefixer"})

@@ -1,27 +1,20 @@
 """Which URLs may be called: told when they are given, and looked at again whenever they are called."""
 
-from api.errors import FieldError, Unprocessable
+from api.errors import FieldError, UrlNotCalled
 from shared.connections import open_outgoing
 from shared.outgoing import UrlRefused
 from shared.settings import Settings
 
 
-def url_faults(url: str | None, settings: Settings, place: str) -> list[FieldError]:
-    """Say what is wrong with a URL that stands at this place (a JSON pointer) of a request."""
+def refuse_bad_url(url: str | None, settings: Settings, place: str) -> None:
+    """Refuse a URL that may not be called; it stands at this place (a JSON pointer) of the request.
+
+    Raises:
+        UrlNotCalled: with the place.
+    """
     if url is None:
-        return []
+        return
     try:
         open_outgoing(settings).check(url)
     except UrlRefused as error:
-        return [FieldError(place, error.message)]
-    return []
-
-
-def refuse_bad_url(url: str | None, settings: Settings, place: str) -> None:
-    """Refuse it.
-
-    Raises:
-        Unprocessable: if it may not be called.
-    """
-    if faults := url_faults(url, settings, place):
-        raise Unprocessable.of(*faults)
+        raise UrlNotCalled(error.message, [FieldError(place, error.message)]) from None

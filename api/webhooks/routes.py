@@ -1,7 +1,6 @@
 """The routes under `/v1/webhooks` and `/v1/deliveries`, and the deliveries of a job."""
 
 import json
-import time
 import uuid
 from typing import TypeVar
 
@@ -150,7 +149,7 @@ def test() -> Response:
         url, secrets = asked.url, to.webhooks.endpoints.secrets(owner)
     refuse_bad_url(url, to.settings, "#/webhook_id" if asked.webhook_id else "#/url")
     message_id = f"msg_test_{uuid.uuid4().hex}"
-    now = time.time()
+    now = to.records.now()
     body = body_of(TEST_EVENT, now, {"id": asked.webhook_id, "sequence": 1})
     if not to.webhooks.tests.acquire(blocking=False):
         raise TooManyTests("Other tests are under way; try again in a moment.", headers={"Retry-After": "5"})

@@ -6,11 +6,11 @@ import os
 import random
 import subprocess
 import sys
-import threading
 import time
 import wave
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from shared.storage import open_storage
 from tests.support.cluster import OVER, Cluster, cluster
 from tests.support.ports import free_port
 
-_TIMEOUT = 1.0
+_TIMEOUT = 0.6
 SETTINGS = {
     "VFQ_OUTGOING_ALLOW": "127.0.0.1",
     "VFQ_WEBHOOK_TIMEOUT_SECONDS": str(_TIMEOUT),
@@ -35,6 +35,7 @@ SETTINGS = {
 #: Ten attempts are made; of one message the receiver spoils fewer.
 _SHARE, _MOST = 0.5, 6
 _READY_SECONDS = 20.0
+_LOOK_SECONDS = 0.05
 #: Of ten jobs: one fails, one is canceled, one is too late.
 _FAILS, _CANCELED, _LATE = 7, 8, 9
 _ALL_EVENTS = "job.started,job.progress,job.succeeded,job.failed,job.canceled,job.expired"
@@ -77,10 +78,10 @@ class Run:
         began = time.monotonic()
         secrets = self._register()
         with self._receiver(secrets, seed):
-            sender = threading.Thread(target=self._send_all, name="sender")
-            sender.start()
-            self._disturb()
-            sender.join()
+            with ThreadPoolExecutor(1) as pool:
+                sending = pool.submit(self._send_all)
+                self._disturb(sending)
+                sending.result()
             self._wait(lambda: not missing([one for one in self.lines() if "id" in one], self.ids))
             states = {job_id: self._ended(job_id) for job_id in self.ids}
             harm = self._accepted_harm(secrets)
@@ -162,7 +163,7 @@ class Run:
             except httpx.TransportError as error:
                 trouble = repr(error)
             if time.monotonic() > end:
-                raise SystemExit(f"the service does not answer: {trouble}\n{self.service.tail()}")
+                raise TimeoutError(f"the service does not answer: {trouble}\n{self.service.tail()}")
             time.sleep(0.2)
 
     def _ended(self, job_id: str) -> str:
@@ -171,10 +172,11 @@ class Run:
 
     # Deaths.
 
-    def _disturb(self) -> None:
+    def _disturb(self, sending: Future[None]) -> None:
         """Kill workers and Redis, at shares of the jobs sent."""
         for share, what in ((0.2, "audio"), (0.4, "redis"), (0.55, "audio"), (0.7, "models-0"), (0.85, "both")):
-            self._wait(lambda share=share: len(self.ids) >= share * self.jobs)  # type: ignore[misc]
+            while len(self.ids) < share * self.jobs and not sending.done():
+                time.sleep(_LOOK_SECONDS)
             if what in ("redis", "both"):
                 self.service.redis.kill()
                 self.kills["redis"] += 1

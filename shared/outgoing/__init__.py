@@ -12,9 +12,10 @@ from shared.outgoing.errors import (
     UrlTooLarge,
     UrlUnreachable,
 )
-from shared.outgoing.target import Policy, Target, check_url, without_secrets
+from shared.outgoing.target import LONGEST_URL, Policy, Target, check_url, filename_of, without_secrets
 
 __all__ = [
+    "LONGEST_URL",
     "AllowList",
     "Answer",
     "Download",
@@ -30,5 +31,6 @@ __all__ = [
     "UrlTooLarge",
     "UrlUnreachable",
     "check_url",
+    "filename_of",
     "without_secrets",
 ]

@@ -133,7 +133,7 @@ class Outgoing:
             with self._exchange("GET", target, {"Accept": "*/*"}, None, deadline, most_bytes=max_bytes) as response:
                 if response.status not in _REDIRECTS:
                     return _receive(target, response, sink, max_bytes)
-                location = _headers(response).get("location")
+                location = _location(response)
             if not location:
                 raise UrlBadStatus(
                     f"The host {target.host} answered {response.status} and no address.", response.status
@@ -190,6 +190,12 @@ def _headers(response: httpcore.Response) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
 
 
+def _location(response: httpcore.Response) -> str:
+    """Give where a redirect leads. Servers send file names as they are; browsers read them as UTF-8."""
+    location = _headers(response).get("location", "").strip()
+    return location.encode("latin-1").decode("utf-8", "replace").replace(" ", "%20")
+
+
 def _excerpt(response: httpcore.Response) -> str:
     """Read the beginning of a body; the status holds, whatever becomes of it."""
     body = bytearray()
@@ -228,4 +234,4 @@ def _filename(headers: Mapping[str, str]) -> str | None:
         return None
     message = Message()
     message["Content-Disposition"] = headers["content-disposition"]
-    return message.get_filename()
+    return message.get_filename() or None

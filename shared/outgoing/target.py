@@ -3,10 +3,11 @@
 import re
 from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import idna
 
+from shared.names import plain_name
 from shared.outgoing.addresses import Address, is_global
 from shared.outgoing.allow import AllowList
 from shared.outgoing.errors import UrlRefused
@@ -116,8 +117,8 @@ def read_url(url: str) -> Target:
         )
     try:
         parts = urlsplit(url)
-    except ValueError:
-        raise UrlRefused("syntax", "This is no URL.") from None
+    except ValueError:  # it looks at brackets, and at letters that would become others
+        raise _no_host() from None
     if parts.scheme not in _PORTS:
         raise UrlRefused("scheme", "Only http:// and https:// are called.")
     if "@" in parts.netloc:
@@ -131,6 +132,11 @@ def read_url(url: str) -> Target:
 def without_secrets(url: str) -> str:
     """Show a URL that was taken before: without its query."""
     return url.partition("?")[0]
+
+
+def filename_of(url: str) -> str:
+    """Give the last part of the path of a URL that was taken before, as a file's name."""
+    return plain_name(unquote(urlsplit(url).path.rpartition("/")[2]))
 
 
 def _host_and_port(netloc: str, usual: int) -> tuple[str, int]:

@@ -4,11 +4,12 @@ from shared.records.pieces import SPLIT, STITCH, Claim, Kind, Lane, Message, Pie
 from shared.records.repairs import Repairs, Suspect
 from shared.records.retention import Retention
 from shared.records.script import connect
-from shared.records.store import Creation, JobRecords, LostAgain, Refusal, Terms
+from shared.records.store import AwayTooOften, Creation, JobRecords, LostAgain, Refusal, Terms
 
 __all__ = [
     "SPLIT",
     "STITCH",
+    "AwayTooOften",
     "Claim",
     "Creation",
     "JobRecords",

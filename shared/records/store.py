@@ -22,6 +22,8 @@ _LIST_STEP = 100
 _MOST_LOSSES = 3
 #: Seconds until a piece that met something absent is sent again: at first, and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
+#: The same where it is none of ours.
+_FIRST_ABSENCE, _LONGEST_ABSENCE = 5.0, 300.0
 
 
 Creation = Literal["created", "known", "full", "own_full", "over"]
@@ -38,6 +40,10 @@ class Refusal(StrEnum):
     CANCELING = "canceling"
     #: The job is over, or there is none.
     GONE = "gone"
+
+
+class AwayTooOften(Exception):
+    """What a piece needs of others was away as often as one waits for it."""
 
 
 class LostAgain(Exception):
@@ -290,8 +296,24 @@ class JobRecords:
         """
         dice = random.random()
         piece = str(claim.piece)
-        seconds = self._script.run("put_off", job_id, piece, claim.attempt, _FIRST_PAUSE, _LONGEST_PAUSE, dice)
+        pauses = (_FIRST_PAUSE, _LONGEST_PAUSE, dice)
+        seconds = self._script.run("put_off", job_id, piece, claim.attempt, *pauses, "troubles", 0)
         return None if seconds is None else float(seconds)
+
+    def wait_for_others(self, job_id: str, claim: Claim, *, most: int) -> float | None:
+        """Put a piece off that met something absent which is none of ours, at most so many times.
+
+        None if the claim does not count any more.
+
+        Raises:
+            AwayTooOften: if it was put off so often; the claim still holds.
+        """
+        pauses = (_FIRST_ABSENCE, _LONGEST_ABSENCE, random.random())
+        piece = str(claim.piece)
+        answer = self._script.run("put_off", job_id, piece, claim.attempt, *pauses, "absences", most)
+        if answer == "enough":
+            raise AwayTooOften(piece)
+        return None if answer is None else float(answer)
 
     def hand_back(self, job_id: str, claim: Claim) -> list[Message]:
         """Let go of a piece that this worker will not finish; gives what is to be sent."""

@@ -1,6 +1,7 @@
 """Deliveries in Redis: what is owed, what is due, and what became of each attempt."""
 
 import json
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -92,10 +93,23 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Call:
-    """A delivery that is due, claimed under a number."""
+    """
+    A delivery that is due.
+
+    Attributes:
+        delivery: as it was when it was claimed
+        claim: number under which it was
+        ahead: seconds by which Redis's clock is ahead of this machine's
+
+    """
 
     delivery: Delivery
     claim: int
+    ahead: float = 0.0
+
+    def now(self) -> float:
+        """Tell the time by Redis's clock: a worker's may be so far off that nobody takes what it signs."""
+        return time.time() + self.ahead
 
 
 class Deliveries:
@@ -117,14 +131,18 @@ class Deliveries:
         After *lease* seconds without a report others take it.
         """
         told = [word for receiver, left in rooms.items() for word in (receiver, left)]
-        rows = self._script.run("claim_calls", most, room, lease, *told)
+        moment, *rows = self._script.run("claim_calls", most, room, lease, *told)
+        ahead = float(moment) - time.time()
         return [
-            Call(_delivery(name, _pairs(fields)), int(claim))
+            Call(_delivery(name, _pairs(fields)), int(claim), ahead)
             for name, claim, fields in zip(*(iter(rows),) * 3, strict=True)
         ]
 
-    def report(self, call: Call, attempt: Attempt, state: State, *, again_in: float = 0.0) -> bool:
-        """Note an attempt; `pending`: there will be another one. False if the claim does not count any more."""
+    def report(self, call: Call, attempt: Attempt, state: State | Literal["gone"], *, again_in: float = 0.0) -> bool:
+        """Note an attempt; False if the claim does not count any more.
+
+        `pending`: there will be another one. `gone`: it failed, and a job's own hook is owed nothing more.
+        """
         words = (attempt.line(), state, again_in, self._keep)
         return bool(self._script.run("report_call", call.delivery.id, call.claim, *words))
 
@@ -135,10 +153,6 @@ class Deliveries:
     def drop(self, call: Call) -> None:
         """End a delivery whose receiver is not there any more."""
         self._script.run("drop_call", call.delivery.id, self._keep)
-
-    def end_hook(self, job_id: str) -> None:
-        """Owe nothing more to a job's own hook, and drop what is owed."""
-        self._script.run("end_hook", job_id, self._keep)
 
     def get(self, delivery_id: str) -> Delivery | None:
         """Read one; None if there is none."""

@@ -14,6 +14,9 @@ from shared.keys import ending_key, manifest_key, source_key
 from shared.queues import queue_name
 from shared.records import JobRecords, Lane, connect
 from shared.storage import ObjectStore, open_storage
+from shared.webhooks.deliveries import Deliveries
+from shared.webhooks.endpoints import Endpoints
+from shared.webhooks.shelf import Shelf
 
 
 @pytest.fixture
@@ -59,3 +62,15 @@ def test_scripts_are_told_in_numbers_and_a_second_time_changes_nothing(objects: 
         {"known": 0, "begun": 1, "rebuilt": 2, "no_job": 0},
         {"known": 3, "begun": 0, "rebuilt": 0, "no_job": 0},
     ]
+
+
+def test_registered_endpoints_are_told_of_jobs_that_begin_again(objects: ObjectStore, clean_redis: str) -> None:
+    client = connect(clean_redis)
+    deliveries = Deliveries(client)
+    endpoints = Endpoints(Shelf(objects), deliveries, client)
+    endpoint = endpoints.create("local", url="https://example.org/", events=("job.canceled",))
+    client.flushall()
+    put_job(objects, "a" * 32)
+    assert CliRunner().invoke(app, ["recover"]).exit_code == 0
+    JobRecords(client).cancel("a" * 32)
+    assert [one.target for one in deliveries.of("a" * 32)] == [endpoint.id]

@@ -217,10 +217,11 @@ def test_the_end_of_a_hook_drops_what_is_owed_to_it_alone(records, deliveries):
     deliveries.enlist(OWNER, "we1", revision=1, url=URL, events=("job.failed",))
     job_id = create(records, webhook=URL, webhook_events_filter=["job.started", "job.failed"])
     split = taken(records, job_id, SPLIT)
-    deliveries.end_hook(job_id)
+    [call] = claim(deliveries)
+    assert deliveries.report(call, Attempt(1.0, "410", 1), "gone")
     assert records.fail(job_id, ERROR, split)
     assert {(one.target, one.type): one.state for one in deliveries.of(job_id)} == {
-        ("hook", "job.started"): "dropped",
+        ("hook", "job.started"): "failed",
         ("we1", "job.failed"): "pending",
     }
 

@@ -52,6 +52,13 @@ class Bench:
         self.send(self.records.create(asked)[1])
         return job_id
 
+    def submit_url(self, url: str, *, filename="a.wav", **options):
+        job_id = uuid.uuid4().hex
+        source = JobInput(key=source_key(job_id), url=url, filename=filename)
+        asked = Manifest(id=job_id, created_at=time.time(), input=source, options=JobOptions(**options))
+        self.send(self.records.create(asked)[1])
+        return job_id
+
     def step(self, at=0):
         message = self.waiting[at]
         del self.waiting[at]

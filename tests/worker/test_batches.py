@@ -40,6 +40,7 @@ class Service:
             "records": self.worker.records,
             "batches": self.batches,
             "dispatcher": self.worker,
+            "outgoing": self.worker.ctx.outgoing,
             "crowded": lambda: not self.room,
             "still": lambda: None,
         }
@@ -578,3 +579,16 @@ def test_a_job_of_a_batch_takes_no_more_memory_when_it_is_over(service):
     assert "batch" not in service.worker.client.hgetall(f"w:job:{{{job_id}}}")
     assert service.worker.records.state(job_id) is Status.SUCCEEDED
     assert service.batches.get(batch_id).status is BatchStatus.COMPLETED
+
+
+def test_an_item_may_name_an_address_and_a_bad_one_fails_alone(service):
+    service.record("incoming/a.wav")
+    urls = {"inside": "http://10.0.0.1/a.wav", "good": "http://93.184.215.14/tapes/a.wav?token=sesame"}
+    items = [{"custom_id": name, "input": {"url": url}} for name, url in urls.items()]
+    batch_id = service.submit(item("a"), *items, {"custom_id": "two", "input": {"key": "incoming/a.wav", "url": "x"}})
+    service.look()
+    job = service.worker.records.get(item_job_id(batch_id, 2))
+    assert (job.manifest.input.url, job.manifest.input.filename) == (urls["good"], "a.wav")
+    shown = service.client.get(f"/v1/batches/{batch_id}/items")
+    assert [one["status"] for one in shown.json["items"]] == ["queued", "failed", "queued", "failed"]
+    assert "sesame" not in shown.text

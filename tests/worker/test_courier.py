@@ -2,18 +2,21 @@
 
 import time
 from contextlib import ExitStack
+from email.utils import formatdate
 
 import pytest
 from standardwebhooks import Webhook
 
 from shared.errors import StorageUnavailable
 from shared.jobs import Status
-from shared.outgoing import AllowList, Outgoing, Policy
+from shared.outgoing import AllowList, Answer, Outgoing, Policy
 from shared.records import SPLIT, JobRecords, connect
 from shared.storage import open_storage
 from shared.webhooks.deliveries import Deliveries
 from shared.webhooks.endpoints import Endpoints
+from shared.webhooks.message import Message
 from shared.webhooks.posting import posting
+from shared.webhooks.sending import send
 from shared.webhooks.shelf import Shelf
 from tests.shared.conftest import ERROR, PREFIX, create, taken
 from tests.support.receiver import Receiver, Reply
@@ -139,18 +142,34 @@ def test_after_the_last_attempt_it_has_failed(house):
     assert len(receiver.calls) == 3
 
 
-@pytest.mark.parametrize("status", [429, 503])
-def test_retry_after_is_waited_for(house, status):
-    receiver = house.receiver()
-    replies = [Reply(status, {"Retry-After": "1"}), Reply()]
-    receiver.behave = lambda _: replies.pop(0)
+def test_retry_after_is_waited_for(house):
+    """With 429 and 503, not with others."""
+    receivers = {status: house.receiver() for status in (429, 503, 500)}
+    for status, receiver in receivers.items():
+        replies = [Reply(status, {"Retry-After": "1"}), Reply()]
+        receiver.behave = lambda _, replies=replies: replies.pop(0)
+        house.job(receiver.url)
     house.courier()
-    house.job(receiver.url)
-    first, second = receiver.until(2)
-    assert second.at - first.at >= 1.0
+    waited = {}
+    for status, receiver in receivers.items():
+        first, second = receiver.until(2)
+        waited[status] = second.at - first.at >= 1.0
+    assert waited == {429: True, 503: True, 500: False}
 
 
-def test_retry_after_may_be_a_date_and_is_capped():
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("7", 7), ("-1", None), ("soon", None), ("", None), ("Sun, 06 Nov 1994 08:49:37 GMT", 0)]
+)
+def test_retry_after_is_seconds_or_a_date(text, seconds):
+    answer = Answer(429, {"retry-after": text}, "")
+    sent = send(lambda *_: answer, "https://a.example", Message({}, b""))
+    assert (sent.retry_after, sent.ok) == (seconds, False)
+    later = formatdate(time.time() + 60, usegmt=True)
+    sent = send(lambda *_: Answer(503, {"retry-after": later}, ""), "https://a.example", Message({}, b""))
+    assert 55 < sent.retry_after <= 60
+
+
+def test_retry_after_is_capped():
     schedule = (0.0, 5.0, 300.0)
     assert next_delay(schedule, 1, retry_after=60) == 60
     assert next_delay(schedule, 1, retry_after=1e9) == 86_400
@@ -234,6 +253,19 @@ def test_what_a_dead_courier_had_in_hand_is_sent_by_another(house):
     assert call.id == lost.delivery.id
     [one] = house.settled(job_id)
     assert one.attempts == 1
+
+
+@pytest.mark.parametrize("minutes", [10, -10])
+def test_a_worker_whose_clock_is_off_signs_with_the_right_time(house, monkeypatch, minutes):
+    receiver = house.receiver()
+    courier = house.courier(start=False)
+    right = time.time
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: right() + 60 * minutes)
+        house.job(receiver.url)
+        courier.look()
+        [call] = receiver.until(1)
+    assert Webhook(house.endpoints.secrets(OWNER).current).verify(call.body, call.headers)
 
 
 def test_two_couriers_send_it_once(house):

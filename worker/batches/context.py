@@ -7,6 +7,7 @@ import redis
 
 from shared.batches.records import BatchRecords
 from shared.connections import open_batches, open_records
+from shared.outgoing import Outgoing
 from shared.queues import Dispatcher
 from shared.records import JobRecords, connect
 from shared.redis_check import memory_share
@@ -31,6 +32,7 @@ class Desk:
     records: JobRecords
     batches: BatchRecords
     dispatcher: Dispatcher
+    outgoing: Outgoing
     crowded: Callable[[], bool]
     still: Callable[[], None]
 
@@ -53,6 +55,7 @@ def batch_desk(ctx: Context, dispatcher: Dispatcher) -> Desk:
         records=open_records(settings, retries=1, timeout=5.0),
         batches=open_batches(settings),
         dispatcher=dispatcher,
+        outgoing=ctx.outgoing,
         crowded=crowded,
         still=lambda: None,
     )

@@ -14,9 +14,10 @@ from shared.batches.keys import item_job_id
 from shared.batches.model import BatchManifest, BatchRecord, Item, ItemFault, Outcome, Place
 from shared.batches.options import merged
 from shared.errors import InvalidRequest, StorageDenied
-from shared.inputs import InputRefused, stored_input
+from shared.inputs import InputRefused, input_to_fetch, stored_input
 from shared.jobs import BatchItem, JobInput, JobOptions, Manifest
 from shared.keys import manifest_key
+from shared.outgoing import UrlRefused
 from worker.batches.context import Desk
 from worker.batches.outcomes import OutcomeWriter
 
@@ -104,11 +105,11 @@ def _make(desk: Desk, batch: BatchManifest, known: set[str], entry: _Entry) -> _
     if item.fault:
         return _failed(entry, item.fault)
     try:
-        source = _source(desk, item)
+        source = _source(desk, item, job_id)
         options = JobOptions.model_validate(merged(batch.options, item.options))
     except InputRefused as refused:
         return _failed(entry, ItemFault(code=refused.reason, message=refused.message))
-    except (InvalidRequest, StorageDenied) as error:
+    except (InvalidRequest, StorageDenied, UrlRefused) as error:
         if isinstance(error, StorageDenied):
             desk.store.check()  # raises, if all of storage is closed to us, and not this object alone
         return _failed(entry, ItemFault(code=error.code, message=error.message))
@@ -117,11 +118,13 @@ def _make(desk: Desk, batch: BatchManifest, known: set[str], entry: _Entry) -> _
     return _take_in(desk, batch, entry, source, options)
 
 
-def _source(desk: Desk, item: Item) -> JobInput:
+def _source(desk: Desk, item: Item, job_id: str) -> JobInput:
     """Find the recording of an item: the one place here that knows what an `input` may name."""
     named = item.input or {}
     if "key" in named:
         return stored_input(desk.store, desk.settings, str(named["key"]))
+    if "url" in named:
+        return input_to_fetch(desk.outgoing, str(named["url"]), job_id)
     raise InputRefused("input_not_allowed", "A batch cannot take this kind of input.", "is not for batches")
 
 

@@ -52,6 +52,7 @@ def cut_mel(task: Task, manifest: Manifest) -> Plan:
         halo=sizes.halo,
         fade=0,
         filename=PurePath(manifest.input.filename or "mel").stem,
+        source=manifest.input.key,
         output=default_output(facts, asked.model_copy(update={"format": asked.format or "wav"})),
     )
     if plan.output and plan.output.channels != channels:

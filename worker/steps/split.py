@@ -15,6 +15,7 @@ from worker.audio.decode import open_audio
 from worker.audio.measure import Analysis, Measured
 from worker.audio.resample import resample_blocks
 from worker.chunks import reach
+from worker.fetch import fetched
 from worker.models.constants import SAMPLE_RATE
 from worker.pcm import pcm_bytes, read_blocks
 from worker.plan import Plan, frames_of, geometry_for, wants_noise
@@ -30,7 +31,7 @@ def split(task: Task) -> list[Message] | None:
 
     It is the same each time: a job may be split again when a power cut has taken what was not yet on the disk.
     """
-    manifest = task.manifest()
+    manifest = fetched(task, task.manifest())
     plan = cut_mel(task, manifest) if manifest.options.stages == ("vocode",) else _decode(task, manifest)
     return task.ctx.records.complete_split(
         task.job_id,
@@ -79,6 +80,7 @@ def _decode(task: Task, manifest: Manifest) -> Plan:
         halo=sizes.halo,
         fade=sizes.fade,
         filename=PurePath(name or "recording").stem,
+        source=manifest.input.key,
         noise=measured.noise_profile is not None,
         output=output if "vocode" in options.stages else None,
     )

@@ -10,7 +10,7 @@ import redis
 import structlog
 
 from shared.errors import QueueUnavailable, ServiceError
-from shared.webhooks.deliveries import Attempt, Call, Deliveries
+from shared.webhooks.deliveries import Attempt, Call, Deliveries, Delivery
 from shared.webhooks.endpoints import Endpoints
 from shared.webhooks.message import signed
 from shared.webhooks.sending import Post, Sent, send
@@ -55,6 +55,7 @@ class Courier:
         self._room = per_host
         self._asked = 0.0
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
 
     def start(self) -> None:
@@ -64,6 +65,7 @@ class Courier:
     def stop(self) -> None:
         """Claim nothing more, and give what is under way a moment; the rest is sent by others when its claim ends."""
         self._stop.set()
+        self._wake.set()
         if self._thread.ident:
             self._thread.join()
             self._receivers.wait_idle(_SLACK_SECONDS)
@@ -102,6 +104,7 @@ class Courier:
             log.exception("the courier met an unexpected error", delivery=call.delivery.id)
         finally:
             self._receivers.end(call.delivery.receiver, answered=None if sent is None else sent.status is not None)
+            self._wake.set()  # its receiver has room for the next
 
     def _attempt(self, call: Call) -> Sent | None:
         delivery = call.delivery
@@ -114,7 +117,7 @@ class Courier:
             self._deliveries.drop(call)
             log.info("a delivery has no receiver any more", delivery=delivery.id)
             return None
-        now = time.time()
+        now = call.now()
         sent = send(self._post, target.url, signed(delivery.id, delivery.body(), target.secrets, now=now))
         self._note(call, target, Attempt(now, sent.outcome, sent.milliseconds), sent)
         return sent
@@ -135,38 +138,39 @@ class Courier:
             again_in=delay and round(delay, 1),
         )
         if sent.status == _GONE:
-            self._deliveries.report(call, attempt, "failed")
-            self._end(call, target)
+            self._disable(delivery, target)
+            self._deliveries.report(call, attempt, "gone")
         elif delay is None:
             self._deliveries.report(call, attempt, "failed")
         else:
             self._deliveries.report(call, attempt, "pending", again_in=delay)
 
     def _next(self, call: Call, sent: Sent) -> float | None:
+        if sent.status == _GONE:
+            return None
         # Progress that is late is none.
         schedule = self._schedule[:1] if call.delivery.type == "job.progress" else self._schedule
         return next_delay(schedule, call.delivery.attempts + 1, retry_after=sent.retry_after)
 
-    def _end(self, call: Call, target: Target) -> None:
-        """The receiver wants no more of it, ever."""
+    def _disable(self, delivery: Delivery, target: Target) -> None:
+        """An endpoint wants nothing more, ever."""
         if target.endpoint is None:
-            self._deliveries.end_hook(call.delivery.subject)
             return
         self._endpoints.disable(target.endpoint, "gone")
-        self._targets.forget(call.delivery)
+        self._targets.forget(delivery)
         log.warning("an endpoint was disabled: it answered 410", endpoint=target.endpoint.id)
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            wait = _LOOK_SECONDS
+            self._wake.clear()
             try:
-                if self.look():
-                    wait = 0.0
+                self.look()
             except (ServiceError, redis.RedisError) as error:
-                wait = _PAUSE_SECONDS
                 reason = "Redis" if isinstance(error, QueueUnavailable | redis.RedisError) else "storage"
                 log.warning("nothing is delivered now", away=reason)
+                self._stop.wait(_PAUSE_SECONDS)
             except Exception:  # the thread must live as long as the process
-                wait = _PAUSE_SECONDS
                 log.exception("the courier met an unexpected error")
-            self._stop.wait(wait)
+                self._stop.wait(_PAUSE_SECONDS)
+            else:
+                self._wake.wait(_LOOK_SECONDS)

@@ -21,7 +21,8 @@
 --                                often its work was lost
 --   p job:{id}:tries     HASH    piece -> number of the latest claim, the fence; owner:piece -> who holds its lease;
 --                                running:piece -> the claim that works at it; failed:piece -> attempts used up, and
---                                cause:piece -> by what; troubles:piece -> times it was put off; gone with the piece
+--                                cause:piece -> by what; troubles:piece -> times it was put off, and
+--                                absences:piece -> times for what others owe; gone with the piece
 --   p job:{id}:out       HASH    piece that was handed out and is not done -> where it is: leased, later, or the lane
 --                                of the queue where its message waits
 --   p leases             ZSET    "id piece" by the time until which its lease holds
@@ -123,7 +124,7 @@ end
 
 local function forget_tries(piece)
   redis.call('HDEL', tries, piece, 'owner:' .. piece, 'running:' .. piece, 'failed:' .. piece, 'cause:' .. piece,
-    'troubles:' .. piece)
+    'troubles:' .. piece, 'absences:' .. piece)
 end
 
 -- The state machine.

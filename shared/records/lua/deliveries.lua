@@ -130,15 +130,16 @@ function commands.delist(owner, endpoint)
   redis.call('HDEL', p .. 'endpoints:' .. owner, endpoint)
 end
 
--- claim_calls(limit, room, lease, receiver, its room, …) -> id, claim, fields, …
+-- claim_calls(limit, room, lease, receiver, its room, …) -> the time, id, claim, fields, …
 -- Gives what is due, at most `room` of a receiver unless told otherwise; who is not heard of for `lease` seconds loses
 -- it.
 function commands.claim_calls(limit, room, lease, ...)
   local asked, rooms, found, moment = { ... }, {}, {}, now()
+  found[1] = stamp(moment)
   for i = 1, #asked, 2 do rooms[asked[i]] = tonumber(asked[i + 1]) end
   limit = tonumber(limit)
   for _, receiver in ipairs(redis.call('ZRANGEBYSCORE', p .. 'calls', '-inf', stamp(moment), 'LIMIT', 0, 1000)) do
-    local most = math.min(rooms[receiver] or tonumber(room), limit - #found / 3)
+    local most = math.min(rooms[receiver] or tonumber(room), limit - (#found - 1) / 3)
     if most > 0 then
       local due = redis.call('ZRANGEBYSCORE', p .. 'calls:' .. receiver, '-inf', stamp(moment), 'LIMIT', 0, most)
       for _, name in ipairs(due) do
@@ -157,8 +158,23 @@ function commands.claim_calls(limit, room, lease, ...)
   return found
 end
 
+-- drop_call(delivery, keep) -> nothing: nobody is there for it any more
+function commands.drop_call(name, keep)
+  if redis.call('HGET', delivery_key(name), 'state') == 'pending' then close(name, DROPPED, tonumber(keep)) end
+end
+
+-- The receiver of a job's own hook wants no more of it.
+local function end_hook(subject, keep)
+  enter(subject)
+  drop('hook')
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', p .. 'deliveries:' .. subject, '+inf', '+inf')) do
+    if redis.call('HGET', delivery_key(name), 'target') == 'hook' then commands.drop_call(name, keep) end
+  end
+end
+
 -- report_call(delivery, claim, line, state, delay, keep) -> 1, or 0 if the claim does not count any more.
 -- An attempt was made. State `pending`: the next one in `delay` seconds; another: it is over, and kept so long.
+-- `gone`: it has failed, and if it was for a job's own hook, nothing more is owed to that.
 function commands.report_call(name, claim, line, state, delay, keep)
   local delivery = delivery_key(name)
   local mine, was, receiver, subject, log = unpack(
@@ -173,7 +189,8 @@ function commands.report_call(name, claim, line, state, delay, keep)
   if state == 'pending' then
     open(name, receiver, subject, now() + tonumber(delay))
   else
-    close(name, state, tonumber(keep))
+    close(name, state == 'gone' and 'failed' or state, tonumber(keep))
+    if state == 'gone' and redis.call('HGET', delivery, 'target') == 'hook' then end_hook(subject, keep) end
   end
   return 1
 end
@@ -183,20 +200,6 @@ function commands.release_call(name, claim, delay)
   local mine, was, receiver, subject = unpack(
     redis.call('HMGET', delivery_key(name), 'claims', 'state', 'receiver', 'subject'))
   if mine == claim and was == 'pending' then open(name, receiver, subject, now() + tonumber(delay)) end
-end
-
--- drop_call(delivery, keep) -> nothing: nobody is there for it any more
-function commands.drop_call(name, keep)
-  if redis.call('HGET', delivery_key(name), 'state') == 'pending' then close(name, DROPPED, tonumber(keep)) end
-end
-
--- end_hook(subject, keep) -> nothing: the receiver of a job's own hook wants no more of it
-function commands.end_hook(subject, keep)
-  enter(subject)
-  drop('hook')
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', p .. 'deliveries:' .. subject, '+inf', '+inf')) do
-    if redis.call('HGET', delivery_key(name), 'target') == 'hook' then commands.drop_call(name, keep) end
-  end
 end
 
 -- redeliver(delivery) -> 1 if it is to be sent now, from the first attempt on; 0 if there is none

@@ -217,11 +217,14 @@ function commands.fail(text, piece, attempt)
   return 1
 end
 
--- put_off(piece, attempt, least, longest, dice) -> seconds until it is sent again; false if the claim does not count.
+-- put_off(piece, attempt, least, longest, dice, why, most) -> seconds until it is sent again; false if the claim does
+-- not count; 'enough' if that happened `most` times for this reason (0: however many), and then it is not put off.
 -- What is away uses no attempt up: `least` seconds at first, twice as long each time, up to `longest`, half by chance.
-function commands.put_off(piece, attempt, least, longest, dice)
+function commands.put_off(piece, attempt, least, longest, dice, why, most)
   if not own(piece, attempt) then return false end
-  local times = redis.call('HINCRBY', tries, 'troubles:' .. piece, 1)
+  local times = tonumber(redis.call('HGET', tries, why .. ':' .. piece) or 0) + 1
+  if tonumber(most) > 0 and times > tonumber(most) then return 'enough' end
+  redis.call('HSET', tries, why .. ':' .. piece, times)
   local seconds = math.min(tonumber(longest), tonumber(least) * 2 ^ math.min(times - 1, 30))
   seconds = seconds * (0.5 + tonumber(dice) / 2)
   place(piece, 'later', stamp(now() + seconds))
