@@ -1,5 +1,6 @@
 """Taking a job in: manifest, record, message, in this order, and back again if one of the first two fails."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from api.services import Services
@@ -7,7 +8,7 @@ from shared import log
 from shared.accepting import take_in
 from shared.errors import QueueUnavailable, StorageError
 from shared.jobs import Job, JobInput, JobOptions, Manifest, Progress, Status
-from shared.keys import job_prefix
+from shared.keys import job_prefix, manifest_key
 
 _log = log.logger("api")
 
@@ -21,6 +22,8 @@ class Ticket:
         job_id: 32 hexadecimal digits
         owner: see `api.caller`
         client_id: the caller's own name of it
+        retry_of: the job that it does again
+        request: fingerprint of its request, if it came with an Idempotency-Key
         max_open: jobs of the owner that may be unfinished at once; 0 for however many
 
     """
@@ -28,6 +31,8 @@ class Ticket:
     job_id: str
     owner: str
     client_id: str | None = None
+    retry_of: str | None = None
+    request: str | None = None
     max_open: int = 0
 
 
@@ -49,6 +54,8 @@ def accept(to: Services, ticket: Ticket, source: JobInput, options: JobOptions) 
             created_at=created,
             owner=ticket.owner,
             client_id=ticket.client_id,
+            retry_of=ticket.retry_of,
+            request=ticket.request,
             input=source,
             options=options,
         )
@@ -74,6 +81,8 @@ def forget_objects(to: Services, job_id: str) -> None:
         to.store.delete_prefix(job_prefix(job_id))
     except StorageError as error:
         _log.warning("objects of a refused job stay in storage", job_id=job_id, reason=error.message)
+        with suppress(QueueUnavailable):
+            to.records.disown(job_id)
 
 
 def _take_back(to: Services, job_id: str) -> bool:
@@ -82,8 +91,12 @@ def _take_back(to: Services, job_id: str) -> bool:
         if not to.records.withdraw(job_id) and to.records.state(job_id) is not None:
             return False
     except QueueUnavailable as error:
-        # If the record was made, its job ends as failed once Redis is back: its recording is gone.
+        # If the record was made, its job is done once Redis is back, for its recording stays. If not, the recording
+        # without a manifest is no job, and is swept.
         _log.warning("the record of a refused job may stay", job_id=job_id, reason=error.message)
+        with suppress(StorageError):
+            to.store.delete(manifest_key(job_id))
+        return True
     forget_objects(to, job_id)
     return True
 

@@ -19,6 +19,7 @@ from api.jobs import jobs
 from api.options import say
 from api.results import results
 from api.services import connected
+from api.watching.routes import watching
 from api.webhooks import describe as webhooks_described
 from api.webhooks.routes import webhooks
 from shared.outgoing import Outgoing
@@ -66,7 +67,7 @@ def create_app(
     access.install(app)
     door.install(app)
     problems.install(app)
-    for blueprint in (jobs, results, batches, webhooks, health):
+    for blueprint in (jobs, results, batches, webhooks, watching, health):
         app.register_api(blueprint)
     _document(app)
     return app

@@ -137,6 +137,8 @@ _HEADERS = {
     "RateLimit": _header("What is left of them, and for how many seconds."),
     "Retry-After": _header("Seconds after which to ask again.", "integer"),
     "ETag": _header("Names this version."),
+    "Preference-Applied": _header("What was done of `Prefer`."),
+    "Idempotent-Replayed": _header("`true`: the answer to the same request, sent before."),
     "Link": _header('The next page, as `rel="next"`.'),
     "Allow": _header("Methods that the address answers."),
     "Accept-Ranges": _header("`bytes`."),
@@ -187,22 +189,49 @@ SUBMIT_BODY = {
     },
 }
 SUBMIT_RESPONSES: ResponseDict = {
-    "202": _json(JobView, "The job is queued.", "Location", "Retry-After", "ETag"),
-    "400": _problem("`invalid_json`, `malformed_form` or `upload_incomplete`."),
+    "200": _json(JobView, "The job, which ended while it was waited for.", "Location", "ETag", "Preference-Applied"),
+    "202": _json(
+        JobView, "The job is queued.", "Location", "Retry-After", "ETag", "Preference-Applied", "Idempotent-Replayed"
+    ),
+    "400": _problem("`invalid_json`, `malformed_form`, `upload_incomplete` or `idempotency_key_invalid`."),
+    "409": _problem("`being_taken_in`: the same request is being served; ask again.", "Retry-After"),
     "413": _problem("`upload_too_large`, or `form_too_large`."),
     "415": _problem("`unsupported_media_type`."),
     "422": _problem(
-        "`invalid_request`, `file_missing`, `file_empty`, `input_not_allowed`, `input_missing`, `input_too_large` or "
-        "`url_refused`."
+        "`invalid_request`, `file_missing`, `file_empty`, `input_not_allowed`, `input_missing`, `input_too_large`, "
+        "`url_refused` or `idempotency_key_reused`."
     ),
     "429": _problem("`too_many_jobs`: send it again when some are done; or `rate_exceeded`.", "Retry-After"),
     "503": _problem("`queue_unavailable`, `storage_unavailable` or `queue_full`: try again.", "Retry-After"),
 }
 PUT_RESPONSES: ResponseDict = {
     **SUBMIT_RESPONSES,
-    "200": _json(JobView, "The job that was made under this name before.", "ETag", "Retry-After"),
+    "200": _json(
+        JobView,
+        "The job that was made under this name before, or ended while it was waited for.",
+        "ETag",
+        "Retry-After",
+        "Preference-Applied",
+    ),
+    "400": _problem("`invalid_json`, `malformed_form` or `upload_incomplete`."),
     "404": _problem("`malformed_job_id`."),
     "409": _problem("`being_taken_in`: ask again.", "Retry-After"),
+}
+RETRY_BODY = {
+    "required": False,
+    "content": {"application/json": {"schema": _reference(JobOptions), "example": {"mode": 1}}},
+}
+RETRY_RESPONSES: ResponseDict = {
+    "202": _json(JobView, "The new job is queued.", "Location", "Retry-After", "ETag", "Idempotent-Replayed"),
+    "400": _problem("`invalid_json`, `upload_incomplete` or `idempotency_key_invalid`."),
+    "404": _problem("`job_not_found`, or `malformed_job_id`."),
+    "409": _problem("`job_not_retryable`: it has not come to nothing; or `being_taken_in`.", "Retry-After"),
+    "410": _problem("`source_gone`: the recording was deleted."),
+    "413": _problem("`form_too_large`."),
+    "415": _problem("`unsupported_media_type`."),
+    "422": _problem("`invalid_request`, or `idempotency_key_reused`."),
+    "429": _problem("`too_many_jobs`: send it again when some are done; or `rate_exceeded`.", "Retry-After"),
+    "503": _problem("`queue_unavailable`, `storage_unavailable` or `queue_full`: try again.", "Retry-After"),
 }
 LIST_RESPONSES: ResponseDict = {
     "200": _json(JobPage, "A page of jobs.", "Link"),
@@ -211,7 +240,7 @@ LIST_RESPONSES: ResponseDict = {
     "503": _DOWN,
 }
 READ_RESPONSES: ResponseDict = {
-    "200": _json(JobView, "The job.", "ETag", "Retry-After"),
+    "200": _json(JobView, "The job.", "ETag", "Retry-After", "Preference-Applied"),
     "304": _UNCHANGED,
     "404": _NO_JOB,
     "503": _DOWN,

@@ -175,6 +175,26 @@ class BeingTakenIn(RequestError):
     status: ClassVar[int] = 409
 
 
+class IdempotencyKeyInvalid(RequestError):
+    """The header Idempotency-Key holds no key."""
+
+    code: ClassVar[str] = "idempotency_key_invalid"
+
+
+class IdempotencyKeyReused(RequestError):
+    """The Idempotency-Key came with another request before."""
+
+    code: ClassVar[str] = "idempotency_key_reused"
+    status: ClassVar[int] = 422
+
+
+class TooManyStreams(RequestError):
+    """As many requests wait or stream as VFQ_API_WATCHERS says."""
+
+    code: ClassVar[str] = "too_many_streams"
+    status: ClassVar[int] = 503
+
+
 class TooManyJobs(RequestError):
     """As many jobs of a priority as VFQ_MAX_OPEN_INTERACTIVE or VFQ_MAX_OPEN_BULK says are not over."""
 
@@ -237,6 +257,19 @@ class JobExpired(JobConflict):
     """The job has no result because its deadline passed."""
 
     code: ClassVar[str] = "job_expired"
+
+
+class JobNotRetryable(JobConflict):
+    """The job has not come to nothing, so that there is nothing to do again."""
+
+    code: ClassVar[str] = "job_not_retryable"
+
+
+class SourceGone(RequestError):
+    """The recording is no longer in storage."""
+
+    code: ClassVar[str] = "source_gone"
+    status: ClassVar[int] = 410
 
 
 class ResultGone(RequestError):

@@ -12,12 +12,17 @@ from api.accept import Ticket
 from api.batches.items import page_of_jobs
 from api.batches.lookup import existing as existing_batch
 from api.caller import caller
-from api.errors import BeingTakenIn, FieldError, JobOver, MalformedJobId, Unprocessable
+from api.errors import FieldError, JobOver, MalformedJobId, Unprocessable
+from api.idempotency import OnceHeader, once, see_again
 from api.lookup import CLIENT_ID, CLIENT_ID_RULE, JobPath, existing, unknown
+from api.retry import retry
 from api.schemas import dump, etag, is_over
+from api.sent import Sent
 from api.services import Services, services
-from api.submit import new_ticket, submit
+from api.submit import must_be_free, new_ticket, submit
 from api.taking import derived_id, taking
+from api.watching.prefer import PreferHeader
+from api.watching.wait import waited_for
 from shared import log
 from shared.errors import StorageError
 from shared.jobs import TERMINAL, Job, Status
@@ -33,6 +38,10 @@ def _no_number(value: object) -> object:
     if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d", value):
         raise ValueError("must be a time such as 2026-11-22T20:15:36Z")
     return value
+
+
+class SubmitHeader(PreferHeader, OnceHeader):
+    """How a request is to be answered, and that it is to be served once."""
 
 
 class ListQuery(BaseModel):
@@ -55,9 +64,22 @@ class ListQuery(BaseModel):
     openapi_extensions={"requestBody": describe.SUBMIT_BODY},
     responses=describe.SUBMIT_RESPONSES,
 )
-def create() -> Response:
-    """Send a recording as the part `file` of a form, or name one that is in storage; the answer comes at once."""
-    return _accepted(submit(services(), request, new_ticket(), request.stream))
+def create(header: SubmitHeader) -> Response:
+    """Send a recording as the part `file` of a form, or name one that is in storage.
+
+    The answer comes as soon as the job is queued, or when it is over if that is preferred (`Prefer: wait=30`).
+    """
+    made: list[Job] = []
+
+    def serve(sent: Sent) -> Response:
+        made.append(submit(services(), request, new_ticket(sent), sent))
+        return _accepted(made[0])
+
+    answer = once(header.idempotency_key, serve, served=_made_before)
+    if not made:
+        return answer
+    waited = waited_for(made[0], header.prefer)
+    return waited.mark(_accepted(waited.job, 200 if waited.in_time else 202))
 
 
 @jobs.put(
@@ -66,7 +88,7 @@ def create() -> Response:
     openapi_extensions={"requestBody": describe.SUBMIT_BODY},
     responses=describe.PUT_RESPONSES,
 )
-def put(path: JobPath) -> Response:
+def put(path: JobPath, header: PreferHeader) -> Response:
     """Do as `POST /v1/jobs`, once: whatever is sent again under the same name, the answer is the job that is there."""
     to, name = services(), path.job_id
     if not CLIENT_ID.fullmatch(name):
@@ -75,10 +97,15 @@ def put(path: JobPath) -> Response:
     ticket = Ticket(derived_id(asking.owner, name), asking.owner, client_id=name, max_open=asking.max_open)
     with taking(ticket.job_id) as right:
         if (job := to.records.get(ticket.job_id)) is not None:
-            return _show(job, 200)
-        if to.records.is_gone(ticket.job_id):  # its objects are still being deleted
-            raise BeingTakenIn("The job of this name was deleted a moment ago.", headers={"Retry-After": "5"})
-        return _accepted(submit(to, request, ticket, right.watch(request.stream)))
+            known = True
+        else:
+            must_be_free(ticket.job_id)
+            known, sent = False, Sent(request, right.watch(request.stream))
+            job = submit(to, request, ticket, sent)
+    waited = waited_for(job, header.prefer)
+    # Who waits in vain is told so, as with a job that is new.
+    done = waited.in_time or (known and waited.wait is None)
+    return waited.mark(_accepted(waited.job, 200 if done else 202))
 
 
 @jobs.get("/v1/jobs", summary="List jobs, youngest first", responses=describe.LIST_RESPONSES)
@@ -97,12 +124,15 @@ def listing(query: ListQuery) -> Response:
 
 
 @jobs.get("/v1/jobs/<job_id>", summary="Ask for a job", responses=describe.READ_RESPONSES)
-def read(path: JobPath) -> Response:
-    """Tell the state of a job. `If-None-Match` spares the body while nothing has changed."""
-    job = existing(path.job_id)
-    if request.if_none_match.contains_weak(etag(job)):
-        return _marked(Response(status=304), job)
-    return _show(job, 200)
+def read(path: JobPath, header: PreferHeader) -> Response:
+    """Tell the state of a job, or its end if that is preferred (`Prefer: wait=30`).
+
+    `If-None-Match` spares the body while nothing has changed.
+    """
+    waited = waited_for(existing(path.job_id), header.prefer)
+    if request.if_none_match.contains_weak(etag(waited.job)):
+        return waited.mark(_marked(Response(status=304), waited.job))
+    return waited.mark(_show(waited.job, 200))
 
 
 @jobs.post("/v1/jobs/<job_id>/cancel", summary="Cancel a job", responses=describe.CANCEL_RESPONSES)
@@ -119,6 +149,25 @@ def cancel(path: JobPath) -> Response:
     if state is Status.CANCELED:
         _forget_work(to, job_id)
     return _show(existing(job_id), 202)
+
+
+@jobs.post(
+    "/v1/jobs/<job_id>/retry",
+    summary="Do a job again",
+    openapi_extensions={"requestBody": describe.RETRY_BODY},
+    responses=describe.RETRY_RESPONSES,
+)
+def again(path: JobPath, header: OnceHeader) -> Response:
+    """Queue a new job with the recording and the options of one that failed, was canceled or expired.
+
+    A JSON object may change options; what it leaves out stays.
+    """
+    job = existing(path.job_id)
+    return once(
+        header.idempotency_key,
+        lambda sent: _accepted(retry(services(), request, job, sent)),
+        served=_made_before,
+    )
 
 
 @jobs.delete("/v1/jobs/<job_id>", summary="Delete a job", responses=describe.DELETE_RESPONSES)
@@ -141,8 +190,17 @@ def delete(path: JobPath) -> Response:
     return response
 
 
-def _accepted(job: Job) -> Response:
-    response = _show(job, 202)
+def _made_before(sent: Sent) -> Response | None:
+    """Answer with the job that a request of the same key has made."""
+    job = services().records.get(sent.derived_id) if sent.derived_id else None
+    if job is None:
+        return None
+    see_again(sent, job.manifest.request)
+    return _accepted(job)
+
+
+def _accepted(job: Job, status: int = 202) -> Response:
+    response = _show(job, status)
     response.headers["Location"] = url_for("jobs.read", job_id=job.manifest.id)
     return response
 

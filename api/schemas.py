@@ -71,6 +71,7 @@ class Urls(BaseModel):
 
     this: str = Field(alias="self")
     cancel: str
+    events: str
     result: str
 
 
@@ -79,6 +80,7 @@ class JobView(BaseModel):
 
     id: str
     client_id: str | None = Field(description="The caller's own name of the job, if it was given one.")
+    retry_of: str | None = Field(description="Id of the job that this one does again, if it does.")
     batch_id: str | None = Field(description="The batch that it belongs to.")
     custom_id: str | None = Field(description="What the item is called in its batch.")
     status: Status
@@ -104,13 +106,14 @@ class JobPage(BaseModel):
     next: str | None = Field(description="Address of the next page; null on the last.")
 
 
-def view(job: Job) -> JobView:
-    """Show a job."""
+def view(job: Job, urls: Urls | None = None) -> JobView:
+    """Show a job; outside of a request *urls* must be given."""
     asked = job.manifest
     options = asked.options
     return JobView(
         id=asked.id,
         client_id=asked.client_id,
+        retry_of=asked.retry_of,
         batch_id=asked.batch.id if asked.batch else None,
         custom_id=asked.batch.custom_id if asked.batch else None,
         status=job.status,
@@ -126,13 +129,13 @@ def view(job: Job) -> JobView:
         queue_position=job.queue_position,
         progress=job.progress,
         models=job.models,
-        urls=_urls(asked.id),
+        urls=urls or urls_of(asked.id),
     )
 
 
-def dump(job: Job) -> dict[str, Any]:
+def dump(job: Job, urls: Urls | None = None) -> dict[str, Any]:
     """Show a job as JSON; of its input only what there is of `OF_SOME_INPUTS`."""
-    shown = view(job).model_dump(mode="json", by_alias=True)
+    shown = view(job, urls).model_dump(mode="json", by_alias=True)
     for name in OF_SOME_INPUTS:
         if shown["input"][name] is None:
             del shown["input"][name]
@@ -179,10 +182,12 @@ def _between(begin: float | None, end: float | None) -> float | None:
     return None if begin is None or end is None else round(max(0.0, end - begin), 3)
 
 
-def _urls(job_id: str) -> Urls:
+def urls_of(job_id: str) -> Urls:
+    """Give the addresses of a job."""
     # Without scheme and host: they hold behind any proxy.
     return Urls(
         this=url_for("jobs.read", job_id=job_id),
         cancel=url_for("jobs.cancel", job_id=job_id),
+        events=url_for("watching.events", job_id=job_id),
         result=url_for("results.fetch", job_id=job_id),
     )

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import socket
 import threading
 import time
@@ -12,8 +13,10 @@ from typing import Any
 
 from gunicorn import glogging  # type: ignore[import-untyped]
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
 from api.app import create_app
+from api.watching.line import STOPPING
 from shared import log
 from shared.errors import QueueUnavailable
 from shared.redis_check import check_redis
@@ -27,6 +30,9 @@ IDLE_SECONDS = 120
 #: How long a stopping server lets requests finish.
 DRAIN_SECONDS = 30
 LINGER_SECONDS = 5.0
+#: The head of a request is one or two packets.
+HEAD_SECONDS = 5.0
+_MOST_HEAD = 64 * 1024
 
 _request = threading.local()
 
@@ -51,7 +57,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         self._options: dict[str, Any] = {
             "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "workers": 1,
-            "worker_class": "gthread",
+            "worker_class": _Worker,
             "threads": settings.api_threads,
             "timeout": 120,  # of the process's heartbeat, not of a request
             "graceful_timeout": DRAIN_SECONDS,
@@ -71,6 +77,41 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Wsgi:
         return _Connections(self._app)
+
+
+class _Worker(ThreadWorker):  # type: ignore[misc]
+    """Gives a thread for good only to a request whose head is there: others hold one for seconds, not for ever."""
+
+    def handle(self, conn: Any) -> Any:
+        # What came with the request before lies in the parser's buffer.
+        before = conn.parser.unreader.buf.getvalue() if conn.initialized and conn.parser else b""
+        return super().handle(conn) if _head_comes(conn.sock, before) else False
+
+
+def _head_comes(connection: socket.socket, before: bytes) -> bool:
+    """Wait for the whole head of a request without taking it; False if it does not come, or the client goes."""
+    if b"\r\n\r\n" in before:
+        return True
+    connection.setblocking(False)
+    until = time.monotonic() + HEAD_SECONDS
+    seen = -1
+    while True:
+        try:
+            coming = connection.recv(_MOST_HEAD, socket.MSG_PEEK)
+            gone = not coming
+        except BlockingIOError:
+            coming, gone = b"", False
+        head = before + coming
+        if gone or b"\r\n\r\n" in head or len(coming) == _MOST_HEAD:  # gunicorn refuses one that is too long
+            return bool(head)
+        left = until - time.monotonic()
+        if left <= 0:
+            return False
+        if len(head) == seen:  # what is there makes the socket readable at once
+            time.sleep(min(left, 0.02))
+        else:
+            select.select([connection], [], [], left)
+        seen = len(head)
 
 
 class _Log(glogging.Logger):  # type: ignore[misc]
@@ -98,6 +139,8 @@ class _Connections:
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         connection: socket.socket = environ["gunicorn.socket"]
         connection.settimeout(IDLE_SECONDS)
+        worker = _request.worker
+        environ[STOPPING] = lambda: not worker.alive
         closing = False
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -111,7 +154,8 @@ class _Connections:
         return _Lingering(body, connection) if closing else body
 
 
-def _remember(_worker: Any, request: Any) -> None:
+def _remember(worker: Any, request: Any) -> None:
+    _request.worker = worker
     _request.now = request
 
 

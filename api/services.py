@@ -10,14 +10,16 @@ from redis.lock import Lock
 from api.admission import Admission
 from api.auth.rates import Rates
 from api.auth.ring import KeyRing
+from api.watching.hub import Hub
+from api.watching.places import Places
 from api.webhooks.connections import Webhooks, open_webhooks
 from shared.access import KeyShelf
 from shared.batches.records import BatchRecords
-from shared.connections import open_batches, open_outgoing, open_presence, open_records, open_store
+from shared.connections import open_batches, open_events, open_outgoing, open_presence, open_records, open_store
 from shared.outgoing import Outgoing
 from shared.presence import Presence
 from shared.queues import Dispatcher, celery_app
-from shared.records import JobRecords, connect
+from shared.records import Events, JobRecords, connect
 from shared.settings import Settings
 from shared.storage import ObjectStore
 
@@ -41,6 +43,9 @@ class Services:
         rates: how often each may ask
         webhooks: receivers, and what they are owed
         outgoing: tells which URLs of others may be called
+        hub: wakes those that watch jobs
+        events: the stream of events
+        places: of requests that wait or stream
         client: of the records' Redis, for what the API alone keeps there
         broker: the queues' Redis, if it is not the one with the records
 
@@ -57,11 +62,14 @@ class Services:
     rates: Rates
     webhooks: Webhooks
     outgoing: Outgoing
+    hub: Hub
+    places: Places
+    events: Events
     client: redis.Redis
     broker: redis.Redis | None = None
 
     def taking_lock(self, job_id: str, *, seconds: float) -> Lock:
-        """Make the lock of the request that takes a job in."""
+        """Make the lock of the request that takes a job in, or whatever else has this name."""
         name = f"{self.settings.key_prefix}taking:{job_id}"
         return Lock(self.client, name, timeout=seconds, thread_local=False)
 
@@ -107,6 +115,9 @@ def connected(
         rates=Rates(own, prefix=settings.key_prefix),
         webhooks=open_webhooks(settings, store, own),
         outgoing=outgoing or open_outgoing(settings),
+        hub=Hub(open_events(settings), lambda job_ids: records.versions(job_ids)),
+        events=Events(own, prefix=settings.key_prefix),
+        places=Places(min(settings.api_watchers, settings.api_threads * 3 // 4)),
         client=own,
         broker=broker,
     )

@@ -1,6 +1,7 @@
 """Submitting a job: a recording that comes with the request, is in storage already, or is fetched from its URL."""
 
 import uuid
+from dataclasses import replace
 from typing import IO
 
 from flask import Request
@@ -9,6 +10,7 @@ from api.accept import Ticket, accept, forget_objects
 from api.access import about_job, body_was_read
 from api.caller import caller
 from api.errors import (
+    BeingTakenIn,
     FieldError,
     FileEmpty,
     FormTooLarge,
@@ -16,16 +18,16 @@ from api.errors import (
     InputNotAllowed,
     InputTooLarge,
     InvalidJson,
-    MalformedForm,
     Unprocessable,
     UnsupportedMedia,
     UrlNotCalled,
 )
 from api.fields import from_fields
 from api.options import InputReference, JobRequest, read_options
-from api.services import Services
+from api.sent import Sent
+from api.services import Services, services
 from api.strictjson import NamedTwice, NotJson, parse
-from api.uploads import FORM_BYTES, pieces, receive, upload_too_large
+from api.uploads import FORM_BYTES, pieces, upload_too_large
 from shared.inputs import InputRefused, input_to_fetch, stored_input
 from shared.jobs import Job, JobInput, JobOptions
 from shared.keys import source_key
@@ -33,14 +35,31 @@ from shared.names import plain_name
 from shared.outgoing import UrlRefused
 
 
-def new_ticket() -> Ticket:
-    """Give the ticket of a job that its caller did not name."""
+def new_ticket(sent: Sent, *, retry_of: str | None = None) -> Ticket:
+    """Give the ticket of a job that its caller did not name.
+
+    Raises:
+        BeingTakenIn: see `must_be_free`.
+    """
     asking = caller()
-    return Ticket(uuid.uuid4().hex, asking.owner, max_open=asking.max_open)
+    if sent.derived_id:
+        must_be_free(sent.derived_id)
+    return Ticket(sent.derived_id or uuid.uuid4().hex, asking.owner, retry_of=retry_of, max_open=asking.max_open)
 
 
-def submit(to: Services, request: Request, ticket: Ticket, stream: IO[bytes]) -> Job:
-    """Read the request, whose body is *stream*, and queue its job.
+def must_be_free(job_id: str) -> None:
+    """See that a job may be made under an id that was used before.
+
+    Raises:
+        BeingTakenIn: if the objects of the one before are still being deleted.
+        QueueUnavailable: if Redis is down.
+    """
+    if services().records.is_gone(job_id):
+        raise BeingTakenIn("The job of this name was deleted a moment ago.", headers={"Retry-After": "5"})
+
+
+def submit(to: Services, request: Request, ticket: Ticket, sent: Sent) -> Job:
+    """Read the request, whose body is that of *sent*, and queue its job.
 
     Raises:
         RequestError: if it cannot be done as asked.
@@ -50,24 +69,21 @@ def submit(to: Services, request: Request, ticket: Ticket, stream: IO[bytes]) ->
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("Send the body as it is, without Content-Encoding.")
     if request.mimetype == "multipart/form-data":
-        return _from_form(to, request, ticket, stream)
+        return _from_form(to, request, ticket, sent)
     if request.mimetype == "application/json":
-        return _from_json(to, ticket, stream)
+        return _from_json(to, ticket, sent)
     raise UnsupportedMedia("Send multipart/form-data with the recording, or application/json that names it.")
 
 
-def _from_form(to: Services, request: Request, ticket: Ticket, stream: IO[bytes]) -> Job:
+def _from_form(to: Services, request: Request, ticket: Ticket, sent: Sent) -> Job:
     most = to.settings.max_upload_bytes
     if (request.content_length or 0) > most + 2 * FORM_BYTES:
         raise upload_too_large(most)
-    boundary = request.mimetype_params.get("boundary", "")
-    if not boundary or len(boundary) > 200 or not boundary.isascii():
-        raise MalformedForm("Content-Type names no usable boundary.")
     to.admission.check()  # better told before two gigabytes than after
     job_id = ticket.job_id
     about_job(job_id)
     with to.store.writer(source_key(job_id)) as out:
-        upload = receive(stream, boundary.encode(), out, max_bytes=most)
+        upload = sent.receive(out, max_bytes=most)
         body_was_read()
         options = read_options(from_fields(upload.fields), to.settings, model=JobOptions)
         try:
@@ -76,15 +92,20 @@ def _from_form(to: Services, request: Request, ticket: Ticket, stream: IO[bytes]
             forget_objects(to, job_id)  # it may have arrived all the same
             raise
     source = JobInput(key=source_key(job_id), filename=plain_name(upload.filename), bytes=upload.size)
-    return accept(to, ticket, source, options)
+    return accept(to, known_by(ticket, sent), source, options)
 
 
-def _from_json(to: Services, ticket: Ticket, stream: IO[bytes]) -> Job:
-    asked = read_options(json_body(stream), to.settings, model=JobRequest)
+def known_by(ticket: Ticket, sent: Sent) -> Ticket:
+    """Have a job know the request that made it, once its body was read, if that may come again."""
+    return replace(ticket, request=sent.fingerprint()) if sent.derived_id else ticket
+
+
+def _from_json(to: Services, ticket: Ticket, sent: Sent) -> Job:
+    asked = read_options(json_body(sent.stream), to.settings, model=JobRequest)
     to.admission.check(asked.priority)
     source = named_input(to, asked.input, ticket.job_id)
     about_job(ticket.job_id)
-    return accept(to, ticket, source, asked.options())
+    return accept(to, known_by(ticket, sent), source, asked.options())
 
 
 def json_body(stream: IO[bytes]) -> dict[str, object]:

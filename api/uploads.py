@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Protocol
 
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, State
@@ -19,7 +19,6 @@ from api.errors import (
     pointer,
 )
 from api.fields import is_option
-from shared.storage import ObjectWriter
 
 PIECE = 256 * 1024
 #: All that is not the file: fields, part headers.
@@ -29,6 +28,14 @@ FORM_PARTS = 100
 _MISSING = "The form needs one part `file`, with a file name, that holds the recording."
 
 _NO_FORM = "The body is not the multipart form that its Content-Type promises; check boundary and part headers."
+
+
+class Sink(Protocol):
+    """Where the bytes of a file go: an ObjectWriter, or what stands for one."""
+
+    def write(self, data: bytes) -> int:
+        """Take a piece."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ def pieces(stream: IO[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-def receive(stream: IO[bytes], boundary: bytes, out: ObjectWriter, *, max_bytes: int) -> Upload:
+def receive(stream: IO[bytes], boundary: bytes, out: Sink, *, max_bytes: int) -> Upload:
     """Write the part `file` of a form to *out*, uncommitted, and give the rest.
 
     Raises:
@@ -93,7 +100,7 @@ def _events(decoder: MultipartDecoder) -> Iterator[Event]:
 class _Form:
     """The form so far. `part` is the field being read; without one, data belong to the file."""
 
-    out: ObjectWriter
+    out: Sink
     max_bytes: int
     filename: str | None = None
     size: int = 0

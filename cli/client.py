@@ -105,8 +105,15 @@ class Client:
 
     def cancel(self, job_id: str) -> Document:
         """Ask a job to stop."""
+        return self._ask(_job_path(job_id, "/cancel"))
+
+    def retry(self, job_id: str) -> Document:
+        """Do a job again that came to nothing; gives the new job."""
+        return self._ask(_job_path(job_id, "/retry"))
+
+    def _ask(self, path: str) -> Document:
         try:
-            return _document(_checked(self._http.post(_job_path(job_id, "/cancel"))))
+            return _document(_checked(self._http.post(path)))
         except httpx.TransportError as error:
             raise self._unreachable(error) from None
 

@@ -82,6 +82,12 @@ def run_cancel(job_id: str, server: str, *, as_json: bool) -> None:
         _show(client.cancel(job_id), as_json=as_json)
 
 
+def run_retry(job_id: str, server: str, *, as_json: bool) -> None:
+    """Do a job again, and show the new one."""
+    with Client(server, patience=_SHORT_PATIENCE) as client:
+        _show(client.retry(job_id), as_json=as_json)
+
+
 def run_list(limit: int, status: str | None, server: str, *, as_json: bool) -> None:
     """Show the youngest jobs, a line each."""
     with Client(server, patience=_SHORT_PATIENCE) as client:

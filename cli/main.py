@@ -158,6 +158,16 @@ def cancel(
     run_cancel(job_id, server, as_json=json)
 
 
+@app.command()
+def retry(
+    job_id: Annotated[str, typer.Argument(help="Id of the job.")], server: NeededServer = LOCAL, json: Json = False
+) -> None:
+    """Do a job again that failed, was canceled or expired."""
+    from cli.commands import run_retry
+
+    run_retry(job_id, server, as_json=json)
+
+
 @app.command("list")
 def list_jobs(
     limit: Annotated[int, typer.Option(help="So many jobs, the youngest.")] = 20,

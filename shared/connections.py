@@ -7,7 +7,7 @@ import redis
 from shared.batches.records import BatchRecords
 from shared.outgoing import AllowList, Outgoing, Policy
 from shared.presence import Presence
-from shared.records import JobRecords, Repairs, Retention, Terms, connect
+from shared.records import Events, JobRecords, Repairs, Retention, Terms, connect
 from shared.settings import Settings
 from shared.storage import ObjectStore, open_storage
 from shared.webhooks.deliveries import Deliveries
@@ -77,6 +77,11 @@ def open_endpoints(settings: Settings, store: ObjectStore, client: redis.Redis) 
 def open_post(settings: Settings) -> Post:
     """Open what sends webhooks."""
     return posting(open_outgoing(settings), timeout=settings.webhook_timeout_seconds)
+
+
+def open_events(settings: Settings) -> Events:
+    """Open the stream of events. In haste: who follows it looks again."""
+    return Events(connect(settings.redis_url, retries=0, timeout=5.0), prefix=settings.key_prefix)
 
 
 def open_presence(settings: Settings, *, retries: int = 8, timeout: float = 10.0) -> Presence:

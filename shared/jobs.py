@@ -170,6 +170,8 @@ class Manifest(BaseModel):
     created_at: float = Field(description="Seconds since 1970, UTC.")
     owner: str = Field(LOCAL, description="Id of the API key that asked.")
     client_id: str | None = Field(None, description="The caller's own name of the job.")
+    retry_of: str | None = Field(None, description="Id of the job whose recording this one takes up again.")
+    request: str | None = Field(None, description="Fingerprint of the request, if it came with an Idempotency-Key.")
     batch: BatchItem | None = None
     input: JobInput
     options: JobOptions
@@ -250,6 +252,7 @@ class Job(BaseModel):
     manifest: Manifest
     status: Status
     version: int
+    event: str | None = None
     started_at: float | None = None
     completed_at: float | None = None
     progress: Progress

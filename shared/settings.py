@@ -174,7 +174,11 @@ class Settings(BaseSettings):
     # How callers reach it, and what is written down.
     api_host: str = Field("127.0.0.1", description="Address the API listens on.")
     api_port: int = Field(8000, ge=1, le=65535, description="Port the API listens on.")
-    api_threads: int = Field(16, ge=1, description="Requests served at once.")
+    api_threads: int = Field(64, ge=1, description="Requests served at once.")
+    api_watchers: int = Field(
+        48, ge=0, description="Of them, those that wait or stream; never more than three quarters of all."
+    )
+    max_wait_seconds: float = Field(60.0, ge=0, description="Longest that `Prefer: wait` holds an answer back.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level written.")
     log_format: Literal["console", "json"] = Field("console", description="Lines for people or for machines.")
 

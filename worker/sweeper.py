@@ -4,15 +4,16 @@ A thread of every worker process; one of them leads. It waits for storage, so it
 """
 
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby, islice
 
 import structlog
 
-from shared.errors import ServiceError
+from shared.errors import ServiceError, StorageError, StorageUnavailable
 from shared.jobs import TERMINAL
 from shared.keys import JOBS_PREFIX, job_prefix, manifest_key, results_prefix, work_prefix
 from shared.records import Repairs
@@ -31,6 +32,14 @@ _DAY = 86_400.0
 #: Uploads that were begun and never finished stay so much longer than objects without a job: one may take hours.
 _UPLOADS_LONGER = 24
 _BATCH = 100
+#: What could not be done with a job is tried again so much later.
+_LATER_SECONDS = 60.0
+#: Storage that cannot be reached so often in a row is away: each of a hundred jobs would wait for it.
+_AWAY_IN_A_ROW = 3
+
+
+class LeadLost(ServiceError):
+    """Another process has become the sweeper."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +58,10 @@ class Sweeper:
         self._ctx = ctx
         self._repairs = repairs
         self._recovery = Recovery(ctx.store, ctx.records, ctx.retention, ctx.dispatcher)
-        self._batches = BatchSweeper(ctx, self._keep_lead)
+        self._batches = BatchSweeper(ctx, self._each, self._keep_lead)
         self._token = uuid.uuid4().hex
         self._unknown: set[str] = set()
+        self._later: dict[str, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -103,31 +113,57 @@ class Sweeper:
             self._keep_lead()
 
     def _tidy(self, now: float) -> None:
-        for job_id in self._ctx.retention.untidy(now=now):
-            tidy_objects(self._ctx, job_id)
-            self._keep_lead()
+        self._each(self._ctx.retention.untidy(now=now), lambda job_id: tidy_objects(self._ctx, job_id))
 
     def _sink(self, now: float) -> None:
         """Delete once more what belonged to removed jobs: a worker may have written after the removal."""
-        for job_id in self._ctx.retention.gone_until(now - SETTLED_LEASES * self._ctx.settings.lease_seconds):
-            self._ctx.store.delete_prefix(job_prefix(job_id))
+
+        def sink(job_id: str) -> None:
+            if not self._ctx.records.known([job_id]):
+                self._ctx.store.delete_prefix(job_prefix(job_id))
             self._ctx.retention.sunk(job_id)
-            self._keep_lead()
+
+        settled = now - SETTLED_LEASES * self._ctx.settings.lease_seconds
+        self._each(self._ctx.retention.gone_until(settled), sink)
 
     def _retire(self, now: float) -> None:
         """Let recordings, results, records and events go whose time is over."""
         settings, retention = self._ctx.settings, self._ctx.retention
+
+        def retire(job_id: str) -> None:
+            self._ctx.store.delete_prefix(job_prefix(job_id))
+            retention.swept(job_id)
+            log.info("objects of a job have outlived their time", job_id=job_id)
+
         if settings.keep_results_days:
-            for job_id in retention.stored_until(now - settings.keep_results_days * _DAY):
-                self._ctx.store.delete_prefix(job_prefix(job_id))
-                retention.swept(job_id)
-                log.info("objects of a job have outlived their time", job_id=job_id)
-                self._keep_lead()
+            self._each(retention.stored_until(now - settings.keep_results_days * _DAY), retire)
         if settings.keep_records_days:
             before = now - settings.keep_records_days * _DAY
             for job_id in retention.ended_until(before):
                 self._ctx.records.remove(job_id)
             retention.forget_events(before=before)
+
+    def _each(self, job_ids: Iterable[str], act: Callable[[str], None]) -> None:
+        """Do something with each job. One that cannot be dealt with holds up no other, and comes again later.
+
+        Raises:
+            StorageError: if it cannot be done with several in a row: it is not they.
+        """
+        now = time.monotonic()
+        self._later = {job_id: until for job_id, until in self._later.items() if until > now}
+        in_a_row = 0
+        for job_id in islice((job_id for job_id in job_ids if job_id not in self._later), _BATCH):
+            try:
+                act(job_id)
+                in_a_row = 0
+            except (StorageError, ValueError) as error:
+                reason = error.message if isinstance(error, StorageError) else type(error).__name__
+                log.warning("a job is left for later", job_id=job_id, reason=reason)
+                in_a_row += 1
+                if isinstance(error, StorageUnavailable) and in_a_row >= _AWAY_IN_A_ROW:
+                    raise
+                self._later[job_id] = now + _LATER_SECONDS
+            self._keep_lead()
 
     def _sweep_leftovers(self, folder: _Folder) -> None:
         """A worker wrote after its job was over, and died before it could take that back."""
@@ -156,7 +192,13 @@ class Sweeper:
             yield _Folder(job_id, frozenset(info.key for info in objects), youngest)
 
     def _keep_lead(self) -> None:
-        self._repairs.lead(_ROLE, self._token, seconds=_LEAD_SECONDS)
+        """Prolong the lead.
+
+        Raises:
+            LeadLost: if another has it, because something took too long: both must not delete.
+        """
+        if not self._repairs.lead(_ROLE, self._token, seconds=_LEAD_SECONDS):
+            raise LeadLost("another process leads now")
 
     def _run(self) -> None:
         while not self._stop.is_set():

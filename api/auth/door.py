@@ -1,6 +1,7 @@
 """Who may come in: each request's key, what it may do, and how often."""
 
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
 from structlog.contextvars import bind_contextvars
@@ -72,13 +73,32 @@ def _without_key(to: Services) -> Caller:
             f"A key is needed: send it as `Authorization: Bearer …` or `Api-Key: …`; who has none must {_MAKE_ONE}.",
             headers=_CHALLENGE,
         )
-    if not (_is_loopback(to.settings.api_host) and not any(name in request.headers for name in _FORWARDED)):
+    if not (_is_loopback(to.settings.api_host) and _is_from_here()):
         raise NoKeys(
             f"This service can be reached from other machines and has no keys yet: {_MAKE_ONE}, or let "
             "everyone in with VFQ_AUTH=open.",
             headers=_CHALLENGE,
         )
     return Caller(LOCAL, ALL_SCOPES)
+
+
+def _is_from_here() -> bool:
+    """Whether a request comes from a program of this machine: through no proxy, and from no page of another site.
+
+    A browser here takes part in what pages from elsewhere make it send; a page's own name may resolve to 127.0.0.1.
+    """
+    if any(name in request.headers for name in _FORWARDED):
+        return False
+    origin = request.headers.get("Origin")
+    names = [f"//{request.host}", *([origin] if origin else [])]
+    return all(_is_loopback(_host_of(name)) for name in names)
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 
+from api.errors import RateExceeded
 from shared import log
 from shared.access import ApiKey, KeyShelf
 from shared.errors import StorageError
@@ -11,6 +12,7 @@ from shared.errors import StorageError
 #: A key that was revoked opens doors for so long at most.
 FRESH_SECONDS = 5.0
 _MOST_KEPT = 10_000
+_MOST_NEW_A_SECOND = 20
 
 _log = log.logger("api")
 
@@ -20,12 +22,14 @@ class KeyRing:
 
     Raises:
         StorageError: from any method, if storage cannot be used and nothing is known from before.
+        RateExceeded: from `find`, if too many unknown keys are asked for.
     """
 
     def __init__(self, shelf: KeyShelf) -> None:
         self._shelf = shelf
         self._known: OrderedDict[str, tuple[float, ApiKey | None]] = OrderedDict()
         self._any: tuple[float, bool] = (0.0, False)
+        self._second, self._asked = 0.0, 0
         self._lock = threading.Lock()
 
     def find(self, key_id: str) -> ApiKey | None:
@@ -37,6 +41,8 @@ class KeyRing:
                 return known[1]
             if known:  # the others take what is known while this one asks
                 self._keep(key_id, now, known[1])
+        if known is None:
+            self._may_ask(now)
         try:
             found = self._shelf.get(key_id)
         except StorageError as error:
@@ -60,6 +66,18 @@ class KeyRing:
                 raise
         self._any = (time.monotonic() + FRESH_SECONDS, found)
         return found
+
+    def _may_ask(self, now: float) -> None:
+        """Whoever makes keys up must not keep storage busy."""
+        with self._lock:
+            if now >= self._second + 1:
+                self._second, self._asked = now, 0
+            self._asked += 1
+            if self._asked > _MOST_NEW_A_SECOND:
+                raise RateExceeded(
+                    "Too many keys that are new to this server; send yours again in a second.",
+                    headers={"Retry-After": "1"},
+                )
 
     def _keep(self, key_id: str, now: float, key: ApiKey | None) -> None:
         self._known[key_id] = (now + FRESH_SECONDS, key)

@@ -63,7 +63,7 @@ SUBMIT_RESPONSES: ResponseDict = {
     "202": json_answer(BatchView, "The batch is taken in.", "Location", "Retry-After", "ETag"),
     "422": problem(
         "`invalid_batch`: the list as a whole is at fault, `errors` names the lines; `invalid_request`, "
-        "`file_missing`, `file_empty`, `input_not_allowed`, `input_missing` or `input_too_large`."
+        "`file_missing`, `file_empty`, `input_not_allowed`, `input_missing`, `input_too_large` or `url_refused`."
     ),
     "429": problem("`too_many_batches`, or `rate_exceeded`.", "Retry-After"),
 }

@@ -263,7 +263,7 @@ def _at(field: str, check: Callable[[], _Checked]) -> _Checked:
     try:
         return check()
     except Unprocessable as error:
-        raise Unprocessable.of(
+        raise type(error).of(
             *(FieldError(f"#/{field}{fault.pointer[1:]}", fault.detail) for fault in error.errors)
         ) from None
 

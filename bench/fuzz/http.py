@@ -76,7 +76,7 @@ def form(*parts: bytes) -> bytes:
 
 def head(kind: bytes = TYPES[0], *more: bytes, line: bytes = b"POST /v1/jobs HTTP/1.1") -> bytes:
     """Write the head of a request."""
-    return LINE.join((line, b"Host: fuzz", *((b"Content-Type: " + kind,) if kind else ()), *more)) + LINE * 2
+    return LINE.join((line, b"Host: localhost", *((b"Content-Type: " + kind,) if kind else ()), *more)) + LINE * 2
 
 
 def whole(body: bytes, kind: bytes = TYPES[0], *more: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Job records and their state machine, in Redis."""
 
+from shared.records.events import Change, Events, Position
 from shared.records.pieces import SPLIT, STITCH, Claim, Kind, Lane, Message, Piece
 from shared.records.repairs import Repairs, Suspect
 from shared.records.retention import Retention
@@ -10,14 +11,17 @@ __all__ = [
     "SPLIT",
     "STITCH",
     "AwayTooOften",
+    "Change",
     "Claim",
     "Creation",
+    "Events",
     "JobRecords",
     "Kind",
     "Lane",
     "LostAgain",
     "Message",
     "Piece",
+    "Position",
     "Refusal",
     "Repairs",
     "Retention",

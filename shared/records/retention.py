@@ -9,7 +9,8 @@ from shared.jobs import Ending, Manifest
 from shared.records.packing import pack_ending, pack_manifest
 from shared.records.script import Script
 
-_LIMIT = 100
+#: More than are dealt with at a look, for some of them may have to wait.
+_LIMIT = 1000
 
 
 class Retention:

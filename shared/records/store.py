@@ -11,11 +11,14 @@ from typing import Any, Literal, cast
 import redis
 from redis.client import NEVER_DECODE
 
+from shared import log
 from shared.jobs import Ending, Job, JobError, JobOutput, Manifest, Priority, Status
 from shared.records.packing import pack_ending, pack_manifest, unpack
 from shared.records.pieces import Claim, Message, Piece
 from shared.records.script import Argument, Script, messages_of
 from shared.records.view import read_ending, read_job
+
+_log = log.logger("records")
 
 _LIST_STEP = 100
 #: A power cut loses a piece's work once, a worker that ends without writing it too. More often is no accident.
@@ -132,6 +135,10 @@ class JobRecords:
         """Remove a queued job that was not accepted after all."""
         return bool(self._script.run("withdraw", job_id))
 
+    def disown(self, job_id: str) -> None:
+        """Note that what storage still holds of a job that was not accepted is to go."""
+        self._script.run("disown", job_id)
+
     def cancel(self, job_id: str) -> Status | None:
         """Ask a job to stop and tell its state now; None if there is no such job."""
         state = self._script.run("cancel", job_id)
@@ -160,12 +167,26 @@ class JobRecords:
                 return pipe.execute()
 
         labels, *answers = self._script.call(read)
-        rows = zip(*(iter(answers),) * 3, strict=True)
+        steps = iter(answers)
+        rows = zip(ids, steps, steps, steps, strict=True)
         return [
-            read_job(fields, *unpack(document), rank, labels=labels)
-            for fields, document, rank in rows
-            if fields and document
+            job
+            for job_id, fields, document, rank in rows
+            if fields and document and (job := _readable(job_id, fields, document, rank, labels))
         ]
+
+    def versions(self, job_ids: Iterable[str]) -> dict[str, int]:
+        """Tell the versions of jobs in one round trip; those that are gone are left out."""
+        ids = list(job_ids)
+
+        def ask() -> list[Any]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for job_id in ids:
+                    pipe.hget(self._script.key(job_id), "version")
+                return pipe.execute()
+
+        found = self._script.call(ask) if ids else []
+        return {job_id: int(version) for job_id, version in zip(ids, found, strict=True) if version is not None}
 
     def known(self, job_ids: Iterable[str]) -> set[str]:
         """Tell which of these jobs there are."""
@@ -384,6 +405,17 @@ class JobRecords:
     def _handed(self, command: str, job_id: str, *args: Argument) -> list[Message] | None:
         texts = self._script.run(command, job_id, *args)
         return None if texts is None else messages_of(texts)
+
+
+def _readable(
+    job_id: str, fields: dict[str, str], document: bytes, rank: int | None, labels: dict[str, str]
+) -> Job | None:
+    """Read a record; None if it cannot be, for one of another version must not hide all others."""
+    try:
+        return read_job(fields, *unpack(document), rank, labels=labels)
+    except (ValueError, KeyError) as error:
+        _log.error("a record cannot be read", job_id=job_id, reason=f"{type(error).__name__}")
+        return None
 
 
 def _score(moment: float) -> float:

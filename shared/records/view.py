@@ -21,6 +21,7 @@ def read_job(
         manifest=asked,
         status=status,
         version=int(fields["version"]),
+        event=_event(fields.get("event")),
         started_at=_time(fields, "started"),
         completed_at=_time(fields, "ended"),
         progress=_progress(fields, status, asked.options.stages),
@@ -48,6 +49,10 @@ def read_ending(fields: Mapping[str, str], ending: str | None, *, labels: Mappin
         output=end.get("output"),
         error=end.get("error"),
     )
+
+
+def _event(text: str | None) -> str | None:
+    return text if text is None or "-" in text else f"{text}-0"
 
 
 def _time(fields: Mapping[str, str], name: str) -> float | None:

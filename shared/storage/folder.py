@@ -68,6 +68,13 @@ class FolderStore:
                     shutil.copyfileobj(source, out, CHUNK_SIZE)
             return out.commit()
 
+    def copy(self, key: str, target: str) -> ObjectInfo:
+        """See ObjectStore. Both are one file where the file system can: objects are replaced, never changed."""
+        with self.open(key) as source, self.writer(target) as out:
+            if not out.take(self._path(key)):
+                shutil.copyfileobj(source, out, CHUNK_SIZE)
+            return out.commit()
+
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """See ObjectStore."""
         with self.stream(key, start, stop, chunk=PART_SIZE) as pieces:

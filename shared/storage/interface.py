@@ -94,6 +94,10 @@ class ObjectStore(Protocol):
         """Make an object of a local file, which must not be changed any more: the object may be the same file."""
         ...
 
+    def copy(self, key: str, target: str) -> ObjectInfo:
+        """Make another object of the same bytes inside storage; deleting one leaves the other."""
+        ...
+
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """Return the bytes of a range."""
         ...

@@ -16,21 +16,25 @@ from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
 
 import boto3
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from shared.errors import ObjectMissing, SettingsError, StorageError
 from shared.storage.faults import error_code, translated
-from shared.storage.interface import CHUNK_SIZE, PART_SIZE, ObjectInfo
+from shared.storage.interface import CHUNK_SIZE, MIB, PART_SIZE, ObjectInfo
 from shared.storage.keys import check_key, check_prefix, is_key
 from shared.storage.multipart import S3Writer, describe, end_upload
 from shared.storage.ranged import RangedFile
 from shared.storage.streams import ByteStream, Nothing, check_range
 
 DEFAULT_REGION = "us-east-1"  # what servers other than AWS expect
-CONNECTIONS = 64  # more than the threads of any of our processes
+CONNECTIONS = 80  # more than the threads of any of our processes
 LONGEST_SIGNATURE = 7 * 24 * 3600  # the limit of signature version 4
 PAGE_SIZE = 1000  # the most that a listing or a deletion takes
+
+# A copy is one request up to here, and beyond as many as there are parts: a server needs time for each.
+COPY = TransferConfig(multipart_threshold=128 * MIB, multipart_chunksize=128 * MIB, use_threads=False)
 
 Page = list[dict[str, Any]]
 
@@ -130,6 +134,13 @@ class S3Store:
         with Path(path).open("rb") as source, self.writer(key, content_type=content_type) as out:
             shutil.copyfileobj(source, out, CHUNK_SIZE)
             return out.commit()
+
+    def copy(self, key: str, target: str) -> ObjectInfo:
+        """See ObjectStore. The server copies; of what is larger than 128 MiB, a part at a time."""
+        source = {"Bucket": self._bucket, "Key": self._name(key)}
+        with translated(self._bucket, key):
+            self._client.copy(source, self._bucket, self._name(target), Config=COPY)
+        return self.head(target)
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """See ObjectStore."""

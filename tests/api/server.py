@@ -122,7 +122,7 @@ class RawClient:
         """Send the head of an upload."""
         lines = [
             "POST /v1/jobs HTTP/1.1",
-            "Host: test",
+            "Host: localhost",
             f"Content-Type: multipart/form-data; boundary={BOUNDARY.decode()}",
             *headers,
         ]

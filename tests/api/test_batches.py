@@ -249,7 +249,7 @@ def make_over(api: Api, batch_id) -> bool:
 
 
 def test_a_webhook_is_checked_and_shown_without_its_secret(api: Api):
-    refused(post(api, lines(line()), webhook="http://127.0.0.1/x"), 422, "invalid_request")
+    refused(post(api, lines(line()), webhook="http://127.0.0.1/x"), 422, "url_refused")
     refused(post(api, lines(line()), webhook_events_filter="batch.completed"), 422, "invalid_request")
     refused(post(api, lines(line()), webhook="http://93.184.215.14/", webhook_events_filter="job.failed"), 422,
             "invalid_request")  # fmt: skip
@@ -260,7 +260,10 @@ def test_a_webhook_is_checked_and_shown_without_its_secret(api: Api):
     assert batch["webhook"] == "http://93.184.215.14/batch"
     assert batch["options"]["webhook"] == "http://93.184.215.14/job"
     assert "sesame" not in answer.text
-    assert "fault" in kept(api, batch["id"])[1], "an item's own is checked, too"
+    assert kept(api, batch["id"])[1]["fault"]["code"] == "url_refused", "an item's own is checked, too"
+    hook = json.dumps({"webhook": "http://10.0.0.1/"})
+    problem = refused(post(api, lines(line()), options=hook), 422, "url_refused")
+    assert [one["pointer"] for one in problem["errors"]] == ["#/options/webhook"]
     assert make_over(api, batch["id"]) is False
     api.client.post(batch["urls"]["cancel"])
     assert make_over(api, batch["id"]) is True
@@ -270,7 +273,7 @@ def test_a_webhook_is_checked_and_shown_without_its_secret(api: Api):
 
 def test_a_webhook_of_all_items_is_looked_up_once(api: Api, monkeypatch):
     asked = []
-    monkeypatch.setattr("api.options.url_faults", lambda url, *_: asked.append(url) or [])
+    monkeypatch.setattr("api.options.refuse_bad_url", lambda url, *_: asked.append(url))
     options = json.dumps({"webhook": "http://example.org/"})
     made(post(api, lines(*(line(str(n)) for n in range(50))), options=options))
     assert len([one for one in asked if one]) <= 2

@@ -262,3 +262,12 @@ def test_a_recording_that_was_in_storage_stays_there(api: Api):
     api.succeed(job["id"])
     assert api.client.delete(job["urls"]["self"]).status_code == 204
     assert api.objects() == ["incoming/a.wav"]
+
+
+def test_a_record_that_cannot_be_read_hides_no_other(api: Api):
+    job_id, bad = (api.submit()["id"] for _ in range(2))
+    (key,) = api.redis.keys(f"*{bad}*:doc")
+    api.redis.set(key, "\0\0\x02{}")
+    answer = api.client.get("/v1/jobs")
+    assert answer.status_code == 200
+    assert [one["id"] for one in answer.json["jobs"]] == [job_id]

@@ -3,10 +3,16 @@
 import io
 import json
 import re
+import secrets
 
 import pytest
 
 from shared.access import KeyShelf
+from shared.errors import StorageUnavailable
+from shared.queues import Dispatcher, celery_app
+from shared.records import Retention
+from shared.recovery import Found, Recovery, jobs_in
+from shared.storage import open_storage
 from tests.api.conftest import Api, folder_settings, make_api
 from tests.api.test_openapi import operations
 
@@ -224,3 +230,42 @@ def test_what_is_kept_of_a_key_does_not_tell_it(api: Api):
     text = key(api)["Authorization"].removeprefix("Bearer ")
     for info in api.store.list("access/"):
         assert text.split("_")[2].encode() not in api.store.read(info.key)
+
+
+def test_where_no_key_exists_no_web_page_reaches_the_service_through_its_visitor(api: Api):
+    """A name that its owner lets resolve to 127.0.0.1 (DNS rebinding) is no caller of this machine."""
+    page = {"Host": "evil.example", "Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}
+    assert api.client.get("/v1/jobs", headers=page).status_code == 401
+
+
+def test_keys_that_were_never_made_do_not_keep_storage_busy(api: Api, monkeypatch):
+    reads = []
+    read = api.store.read
+    monkeypatch.setattr(api.store, "read", lambda key, *args: reads.append(key) or read(key, *args))
+    for _ in range(50):
+        token = f"vfq_k{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}"
+        assert api.client.get("/v1/jobs", headers={"Api-Key": token}).status_code in (401, 429)
+    assert len(reads) < 25
+
+
+def test_a_job_that_was_refused_with_429_is_never_begun(clean_redis, tmp_path, monkeypatch):
+    settings = folder_settings(clean_redis, tmp_path / "store", max_open_per_key=1, auth="keys")
+    api = make_api(settings, open_storage(settings.storage_url))
+    _, token = KeyShelf(api.store).create("a", ("submit", "read"))
+    key = {"Api-Key": token.text}
+
+    def submit():
+        return api.client.post("/v1/jobs", data={"file": (io.BytesIO(b"RIFF"), "a.wav")}, headers=key)
+
+    assert submit().status_code == 202
+    with monkeypatch.context() as broken:
+        broken.setattr(type(api.store), "delete_prefix", _away)
+        assert submit().status_code == 429
+    recovery = Recovery(api.store, api.records, Retention(api.redis, prefix="vfq:"), Dispatcher(celery_app(settings)))
+    became = dict(recovery.all())
+    assert Found.BEGUN not in became.values(), "the caller was told that it was not accepted"
+    assert list(jobs_in(api.store))
+
+
+def _away(self, prefix):
+    raise StorageUnavailable("away for a moment")

@@ -10,6 +10,8 @@ from api.errors import RequestError
 from shared.formats import FORMATS
 from tests.api.conftest import Api, make_api
 
+#: Headers that come only where there is reason for them.
+OF_SOME_ANSWERS = {"Retry-After", "Link", "Preference-Applied", "Idempotent-Replayed"}
 METHODS = {"get", "post", "put", "delete", "head", "patch"}
 
 
@@ -169,7 +171,7 @@ def test_what_the_api_answers_is_what_the_document_says(api: Api, document):
         response = document["paths"][path][method]["responses"][str(answer.status_code)]
         content = response["content"][answer.mimetype]
         assert list(faults(document, content["schema"], answer.json)) == []
-        assert set(response.get("headers", {})) <= set(answer.headers.keys()) | {"Retry-After", "Link"}
+        assert set(response.get("headers", {})) <= set(answer.headers.keys()) | OF_SOME_ANSWERS
 
     job = "/v1/jobs/{job_id}"
     data = {"file": (io.BytesIO(b"abc"), "a.wav"), "output.format": "flac"}
@@ -187,6 +189,14 @@ def test_what_the_api_answers_is_what_the_document_says(api: Api, document):
     failed = api.submit()["id"]
     api.fail(failed)
     check(api.client.get(f"/v1/jobs/{failed}"), job)
+    check(api.client.get(f"/v1/jobs/{failed}", headers={"Prefer": "wait=5"}), job)
+    again = f"/v1/jobs/{failed}/retry"
+    made = api.client.post(again, headers={"Idempotency-Key": "a"})
+    check(made, f"{job}/retry", "post")
+    check(api.client.post(f"/v1/jobs/{made.json['id']}/cancel"), f"{job}/cancel", "post")
+    check(api.client.post(again, headers={"Idempotency-Key": ""}), f"{job}/retry", "post")
+    check(api.client.post(again, json={"mode": 7}), f"{job}/retry", "post")
+    check(api.client.post(f"/v1/jobs/{job_id}/retry"), f"{job}/retry", "post")
     full = make_api(api.settings.model_copy(update={"max_open_interactive": 1, "max_open_bulk": 1}), api.store)
     full.submit()
     check(full.client.post("/v1/jobs", data={"file": (io.BytesIO(b"abc"), "a.wav")}), "/v1/jobs", "post")

@@ -5,6 +5,9 @@ from threading import Barrier, Thread
 
 import pytest
 
+from shared.errors import QueueUnavailable
+from shared.keys import source_key
+from shared.records import JobRecords
 from tests.api.conftest import Api
 
 
@@ -82,3 +85,24 @@ def test_a_request_that_was_refused_leaves_its_name_free(api: Api):
 def test_a_name_of_other_characters_is_refused(api: Api, name):
     answer = put(api, name)
     assert (answer.status_code, answer.json["code"]) == (404, "malformed_job_id")
+
+
+def test_a_put_whose_answer_from_redis_was_lost_names_a_job_with_its_recording(api: Api, monkeypatch):
+    """Redis froze between taking the command and answering. The client is told 503, sends again, and gets 200."""
+    create, withdraw = JobRecords.create, JobRecords.withdraw
+
+    def lost(self, *args, **more):
+        create(self, *args, **more)
+        raise QueueUnavailable("timeout")
+
+    def away(self, *args):
+        raise QueueUnavailable("timeout")
+
+    monkeypatch.setattr(JobRecords, "create", lost)
+    monkeypatch.setattr(JobRecords, "withdraw", away)
+    assert put(api, "one").status_code == 503
+    monkeypatch.setattr(JobRecords, "create", create)
+    monkeypatch.setattr(JobRecords, "withdraw", withdraw)
+    again = put(api, "one")
+    assert again.status_code in (200, 202)
+    assert api.store.read(source_key(again.json["id"])) == b"RIFF....", "the job can only fail"

@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -234,7 +235,7 @@ def test_a_download_that_breaks_off_closes_its_file(server, records, store):
 
     url = finished(records, store, server, 20)
     with RawClient(server, receive_buffer=64 * 1024) as client:
-        client.send(f"GET {httpx.URL(url).path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+        client.send(f"GET {httpx.URL(url).path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         client.socket.recv(1024)
         assert being_sent()
     until = time.monotonic() + 10
@@ -269,3 +270,18 @@ def test_a_browser_shows_the_documentation_without_the_net(server, tmp_path):
         assert f'data-path="{path}"' in page.stdout
     assert "Authorize" not in page.stdout
     assert [line for line in page.stderr.splitlines() if ":CONSOLE" in line] == []
+
+
+def test_as_many_halves_of_a_head_as_there_are_threads_stop_the_service_for_seconds_only(tmp_path, clean_redis):
+    store = f"file://{tmp_path}/store"
+    with running(tmp_path / "api", redis_url=clean_redis, storage_url=store, auth="keys", api_threads="4") as server:
+        held = []
+        for _ in range(4):
+            one = socket.create_connection(("127.0.0.1", server.port))
+            one.sendall(b"GET / HTTP/1.1\r\nHo")
+            held.append(one)
+        try:
+            assert httpx.get(f"{server.url}/healthz", timeout=20).status_code == 200
+        finally:
+            for one in held:
+                one.close()

@@ -66,12 +66,14 @@ def test_an_unknown_stage_is_refused() -> None:
 def test_status_cancel_and_list_give_what_the_server_says() -> None:
     answers = {
         "GET /v1/jobs/7": [document(JOB)],
+        "POST /v1/jobs/7/retry": [document(JOB | {"id": "8", "status": "queued"}, 202)],
         "POST /v1/jobs/7/cancel": [document(JOB | {"status": "canceling"}, 202)],
         "GET /v1/jobs?limit=20": [document({"jobs": [JOB, JOB], "next": None})],
     }
     with fake_server(answers) as server:
         where = ("--server", server.url)
         assert documents(run("status", "7", "--json", *where).stdout) == [JOB]
+        assert documents(run("retry", "7", "--json", *where).stdout)[0]["id"] == "8"
         assert documents(run("cancel", "7", "--json", *where).stdout)[0]["status"] == "canceling"
         assert documents(run("list", "--json", *where).stdout) == [JOB, JOB]
         assert run("status", "7", *where).stdout == "7  processing  vocode 42%  a\n"

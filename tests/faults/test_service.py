@@ -44,6 +44,22 @@ def test_a_job_whose_api_was_killed_before_it_sent_the_message_ends(service, rec
     ends_once(service, job, expected)
 
 
+def test_who_got_no_answer_sends_again_under_its_key_and_has_one_job(service, recording, expected):
+    def send() -> httpx.Response:
+        form = {"files": {"file": ("a.wav", recording)}, "headers": {"Idempotency-Key": "once"}}
+        return service.client.post("/v1/jobs", **form)
+
+    before = jobs_in_storage(service)
+    service.arm("api.record", "kill")
+    with pytest.raises(httpx.TransportError):
+        send()
+    service.wait_ready()
+    answer = send()
+    assert (answer.status_code, answer.headers["Idempotent-Replayed"]) == (202, "true")
+    assert jobs_in_storage(service) - before == {answer.json()["id"]}
+    ends_once(service, answer.json()["id"], expected)
+
+
 def test_a_redis_killed_and_restarted_with_its_file(service, recording, expected):
     jobs = [service.submit(recording) for _ in range(4)]
     for _ in range(2):

@@ -238,3 +238,23 @@ def test_the_worker_of_a_job_that_is_to_stop_dies_and_the_job_ends(records, clie
     lapse(client)
     assert repairs.expired() == []
     assert records.state(job_id) is Status.CANCELED
+
+
+def test_an_attempt_that_came_to_nothing_counts_once_if_its_answer_was_lost(client):
+    """redis-py sends a command again when its connection breaks before the answer; each counts once."""
+    records = JobRecords(client, prefix="t:", terms=Terms(attempts=2))
+    job_id, handed = begin(records, pieces=3)
+    claim = taken(records, job_id, handed[0])
+    for _ in range(2):
+        records.use_up(job_id, claim, "an unexpected OSError")
+    assert records.get(job_id).status is Status.PROCESSING, "one attempt of two was made"
+
+
+def test_an_attempt_whose_lease_lapsed_counts_once_when_its_worker_reports(client, repairs):
+    records = JobRecords(client, prefix="t:", terms=Terms(attempts=2))
+    job_id, handed = begin(records, pieces=3)
+    claim = taken(records, job_id, handed[0])
+    client.zadd("t:leases", {f"{job_id} {handed[0]}": 0})
+    repairs.expired()
+    records.use_up(job_id, claim, "an unexpected OSError")
+    assert records.get(job_id).status is Status.PROCESSING, "one attempt of two was made"

@@ -347,3 +347,41 @@ def test_threads_share_one_store(store):
 
     assert found == [bytes([number]) * 10 for number in range(32)]
     assert len(keys(store)) == 32
+
+
+def test_a_copy_is_an_object_of_its_own(store):
+    store.put("a/one", DATA)
+
+    info = store.copy("a/one", "b/two")
+
+    assert (info.key, info.size) == ("b/two", len(DATA))
+    store.delete("a/one")
+    assert store.read("b/two") == DATA
+    store.put("a/one", b"another")
+    assert store.read("b/two") == DATA
+    with pytest.raises(ObjectMissing):
+        store.copy("nowhere", "c")
+    assert keys(store) == ["a/one", "b/two"]
+
+
+def test_a_copy_replaces_what_was_there(store):
+    store.put("a", b"new")
+    store.put("b", b"old")
+
+    store.copy("a", "b")
+
+    assert store.read("b") == b"new"
+
+
+def test_a_large_copy_is_made_of_parts(store, monkeypatch):
+    from shared.storage import s3
+
+    small = s3.TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB, use_threads=False)
+    monkeypatch.setattr(s3, "COPY", small)
+    with store.writer("a") as out:
+        for number in range(12):
+            out.write(bytes([number]) * MIB)
+        out.commit()
+
+    assert store.copy("a", "b").size == 12 * MIB
+    assert store.read("b", 7 * MIB - 1, 7 * MIB + 1) == bytes([6, 7])

@@ -318,7 +318,7 @@ PROXY = """\
 bind_port = {port}
 {common}
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck listing_formats bulk s3api tempauth slo proxy-server
+pipeline = catch_errors gatekeeper healthcheck listing_formats bulk s3api tempauth copy slo proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
@@ -343,6 +343,8 @@ max_upload_part_num = 10000
 [filter:tempauth]
 use = egg:swift#tempauth
 user_{account}_{user} = {secret} .admin
+[filter:copy]
+use = egg:swift#copy
 [filter:slo]
 use = egg:swift#slo
 """

@@ -99,7 +99,12 @@ class Bench:
         for index in ("w:tidy", "w:gone"):
             for name in self.client.zrange(index, 0, -1):
                 self.client.zadd(index, {name: 0})
-        Sweeper(self.ctx, self.repairs).look()
+        self.sweeper().look()
+
+    def sweeper(self) -> Sweeper:
+        """Make a sweeper that may lead."""
+        self.client.delete("w:lead:sweeper")
+        return Sweeper(self.ctx, self.repairs)
 
     def result(self, job_id) -> bytes:
         job = self.records.get(job_id)

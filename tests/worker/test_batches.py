@@ -501,6 +501,7 @@ def test_records_that_were_forgotten_are_in_the_manifests(service):
 
 def sweep(service, *, days=0.0, orphans=False):
     now = service.worker.records.now() + days * 86_400
+    service.worker.client.delete("w:lead:sweeper")
     sweeper = Sweeper(service.worker.ctx, service.worker.repairs)
     sweeper._batches.look(now, settled=0.0)
     if orphans:

@@ -1,6 +1,6 @@
 """Batches that have outlived their time, and what deaths left of batches in storage."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 
 import structlog
@@ -13,15 +13,18 @@ log = structlog.get_logger()
 
 _DAY = 86_400.0
 
+Each = Callable[[Iterable[str], Callable[[str], None]], None]
+
 
 class BatchSweeper:
     """The sweeper's part that looks after batches."""
 
-    def __init__(self, ctx: Context, keep_lead: Callable[[], None]) -> None:
-        """Sweep; *keep_lead* is called now and then."""
+    def __init__(self, ctx: Context, each: Each, keep_lead: Callable[[], None]) -> None:
+        """Sweep; *each* does something with each of some ids, *keep_lead* is called now and then."""
         self._ctx = ctx
         self._batches = ctx.batches
         self._recovery = BatchRecovery(ctx.store, ctx.batches)
+        self._each = each
         self._keep_lead = keep_lead
         self._unknown: set[str] = set()
 
@@ -31,18 +34,18 @@ class BatchSweeper:
         Raises:
             QueueUnavailable, StorageError: the next look goes on.
         """
-        for batch_id in self._batches.gone_until(now - settled):
-            self._ctx.store.delete_prefix(batch_prefix(batch_id))
-            self._batches.sunk(batch_id)
-            self._keep_lead()
-        keep = self._ctx.settings.keep_records_days
-        if not keep:
-            return
-        for batch_id in self._batches.over_until(now - keep * _DAY):
-            self._ctx.store.delete_prefix(batch_prefix(batch_id))
-            self._batches.remove(batch_id)
-            log.info("a batch has outlived its time", batch_id=batch_id)
-            self._keep_lead()
+        self._each(self._batches.gone_until(now - settled), self._sink)
+        if keep := self._ctx.settings.keep_records_days:
+            self._each(self._batches.over_until(now - keep * _DAY), self._retire)
+
+    def _sink(self, batch_id: str) -> None:
+        self._ctx.store.delete_prefix(batch_prefix(batch_id))
+        self._batches.sunk(batch_id)
+
+    def _retire(self, batch_id: str) -> None:
+        self._ctx.store.delete_prefix(batch_prefix(batch_id))
+        self._batches.remove(batch_id)
+        log.info("a batch has outlived its time", batch_id=batch_id)
 
     def sweep_orphans(self, now: float) -> None:
         """Look through storage for batches without a record: the second time one is found so, it is seen to."""

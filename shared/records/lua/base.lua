@@ -8,6 +8,7 @@
 --                                restore_next, vocode_next                first piece that was not handed out
 --                                restore_done, vocode_done                pieces that are finished
 --                                front                                    restored pieces without a gap, from 0
+--                                event                                    id of its latest entry in p events, without a -0
 --                                restore_model, vocode_model              who did it: numbers of labels
 --                                split, result                            the attempt that won
 --                                rough                                    a worker may still write: tidy twice
@@ -132,7 +133,9 @@ end
 local owe, owe_state, owe_progress  -- deliveries.lua
 
 local function event(state)
-  redis.call('XADD', p .. 'events', 'MAXLEN', '~', MOST_EVENTS, '*', 'id', id, 'status', state, 'version', get('version'))
+  local at = redis.call('XADD', p .. 'events', 'MAXLEN', '~', MOST_EVENTS, '*', 'id', id, 'status', state, 'version',
+    get('version'))
+  set('event', (string.gsub(at, '-0$', '')))  -- a number takes half the room of a text
   owe_state(state)
 end
 

@@ -70,6 +70,11 @@ function commands.remove()
   return 1
 end
 
+-- disown() -> nothing: what storage holds of this job, which was not accepted, is to go and never to become a job
+function commands.disown()
+  if redis.call('EXISTS', job) == 0 then redis.call('ZADD', p .. 'gone', stamp(now()), id) end
+end
+
 -- withdraw() -> removes a job that no worker has seen; 1 if it did
 function commands.withdraw()
   if get('state') ~= 'queued' then return 0 end

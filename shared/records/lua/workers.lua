@@ -241,7 +241,10 @@ end
 
 -- use_up(piece, attempt, most, cause) -> what to send; an attempt came to nothing for a reason that nobody foresaw
 function commands.use_up(piece, attempt, most, cause)
-  if own(piece, attempt) and not used_up(piece, cause, most) then send(piece, true) end
+  -- Asked again, because the answer was lost or its lease had lapsed, it counts once.
+  if own(piece, attempt) and redis.call('HGET', out, piece) == 'leased' and not used_up(piece, cause, most) then
+    send(piece, true)
+  end
   return messages
 end
 

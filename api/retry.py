@@ -1,0 +1,69 @@
+"""Doing a job again that came to nothing: a new job, with the recording of the old one."""
+
+from flask import Request
+
+from api.accept import accept, forget_objects
+from api.access import about_job
+from api.errors import JobNotRetryable, SourceGone, UnsupportedMedia
+from api.options import read_options
+from api.sent import Sent
+from api.services import Services
+from api.submit import json_body, known_by, new_ticket
+from shared.errors import ObjectMissing
+from shared.jobs import Job, JobInput, JobOptions, Status
+from shared.keys import source_key
+
+_RETRYABLE = {Status.FAILED, Status.CANCELED, Status.EXPIRED}
+
+
+def retry(to: Services, request: Request, job: Job, sent: Sent) -> Job:
+    """Queue a new job with the recording and the options of one that failed, was canceled or expired.
+
+    A JSON object as body changes some of the options.
+
+    Raises:
+        JobNotRetryable: if the job has not come to nothing.
+        SourceGone: if the recording was deleted.
+        RequestError: if the changed options cannot be, or no job can be taken in now.
+        QueueUnavailable: if Redis is down.
+        StorageError: if storage is.
+    """
+    if job.status not in _RETRYABLE:
+        raise _why_not(job)
+    options = _options(to, request, job, sent)
+    to.admission.check(options.priority)
+    ticket = known_by(new_ticket(sent, retry_of=job.manifest.id), sent)
+    about_job(ticket.job_id)
+    try:
+        return accept(to, ticket, _source(to, job, ticket.job_id), options)
+    except ObjectMissing:
+        raise SourceGone("The recording was deleted from storage; send it again with a job of its own.") from None
+
+
+def _why_not(job: Job) -> JobNotRetryable:
+    if job.status is Status.SUCCEEDED:
+        return JobNotRetryable("The job has succeeded; fetch its result, or submit its recording again.")
+    return JobNotRetryable(f"The job is {job.status}; cancel it first, or wait until it is over.")
+
+
+def _options(to: Services, request: Request, job: Job, sent: Sent) -> JobOptions:
+    before = job.manifest.options
+    if not request.content_length and "Transfer-Encoding" not in request.headers:
+        return before
+    if request.mimetype != "application/json":
+        raise UnsupportedMedia("Send options to be changed as application/json, or no body.")
+    changed = json_body(sent.stream)
+    return read_options({**before.model_dump(mode="json"), **changed}, to.settings, model=JobOptions)
+
+
+def _source(to: Services, job: Job, job_id: str) -> JobInput:
+    """Give the new job a recording: a copy of the old job's own, or the same object in storage."""
+    source = job.manifest.input
+    if source.key != source_key(job.manifest.id):
+        return source.model_copy(update={"bytes": to.store.head(source.key).size})
+    try:
+        copied = to.store.copy(source.key, source_key(job_id))
+    except BaseException:
+        forget_objects(to, job_id)  # it may have arrived all the same
+        raise
+    return source.model_copy(update={"key": copied.key, "bytes": copied.size})
