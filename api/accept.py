@@ -22,6 +22,7 @@ class Ticket:
         job_id: 32 hexadecimal digits
         owner: see `api.caller`
         client_id: the caller's own name of it
+        name: made once: what `derived_id` gives
         retry_of: the job that it does again
         request: fingerprint of its request, if it came with an Idempotency-Key
         max_open: jobs of the owner that may be unfinished at once; 0 for however many
@@ -31,13 +32,14 @@ class Ticket:
     job_id: str
     owner: str
     client_id: str | None = None
+    name: str | None = None
     retry_of: str | None = None
     request: str | None = None
     max_open: int = 0
 
 
 def accept(to: Services, ticket: Ticket, source: JobInput, options: JobOptions) -> Job:
-    """Queue a job whose recording is in storage.
+    """Queue a job whose recording is in storage; of a name that there is already, give that job.
 
     Raises:
         TooManyJobs: if as many of its priority are not over; nothing of it is left then.
@@ -54,18 +56,22 @@ def accept(to: Services, ticket: Ticket, source: JobInput, options: JobOptions) 
             created_at=created,
             owner=ticket.owner,
             client_id=ticket.client_id,
+            name=ticket.name,
             retry_of=ticket.retry_of,
             request=ticket.request,
             input=source,
             options=options,
         )
-        # `known` would mean that a lost answer was asked for again: the record is ours.
         most = to.admission.most(options.priority)
         word = take_in(to.store, to.records, to.dispatcher, manifest, most=most, most_own=ticket.max_open)
     except BaseException as error:
         if _take_back(to, job_id) or not isinstance(error, QueueUnavailable):
             raise
         return _as_accepted(to, manifest)
+    if word == "known" and (other := to.records.named(ticket.name or "")) and other.manifest.id != job_id:
+        forget_objects(to, job_id)  # a slower request of the same name
+        return other
+    # Otherwise `known` means that a lost answer was asked for again: the record is ours.
     if word == "full":
         forget_objects(to, job_id)
         raise to.admission.too_many(options.priority)

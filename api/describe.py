@@ -229,7 +229,7 @@ RETRY_RESPONSES: ResponseDict = {
     "410": _problem("`source_gone`: the recording was deleted."),
     "413": _problem("`form_too_large`."),
     "415": _problem("`unsupported_media_type`."),
-    "422": _problem("`invalid_request`, or `idempotency_key_reused`."),
+    "422": _problem("`invalid_request`, `url_refused` or `idempotency_key_reused`."),
     "429": _problem("`too_many_jobs`: send it again when some are done; or `rate_exceeded`.", "Retry-After"),
     "503": _problem("`queue_unavailable`, `storage_unavailable` or `queue_full`: try again.", "Retry-After"),
 }

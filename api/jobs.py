@@ -1,6 +1,8 @@
 """The routes under `/v1/jobs`, the result apart."""
 
 import re
+from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated, Any
 
 from flask import Response, jsonify, request, url_for
@@ -8,19 +10,20 @@ from flask_openapi3.blueprint import APIBlueprint
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api import cursor, describe
-from api.accept import Ticket
+from api.access import body_was_read
 from api.batches.items import page_of_jobs
 from api.batches.lookup import existing as existing_batch
 from api.caller import caller
-from api.errors import FieldError, JobOver, MalformedJobId, Unprocessable
+from api.errors import FieldError, JobOver, MalformedJobId, Unprocessable, UploadIncomplete
 from api.idempotency import OnceHeader, once, see_again
 from api.lookup import CLIENT_ID, CLIENT_ID_RULE, JobPath, existing, unknown
 from api.retry import retry
 from api.schemas import dump, etag, is_over
 from api.sent import Sent
 from api.services import Services, services
-from api.submit import must_be_free, new_ticket, submit
+from api.submit import new_ticket, submit
 from api.taking import derived_id, taking
+from api.uploads import pieces
 from api.watching.prefer import PreferHeader
 from api.watching.wait import waited_for
 from shared import log
@@ -90,18 +93,18 @@ def create(header: SubmitHeader) -> Response:
 )
 def put(path: JobPath, header: PreferHeader) -> Response:
     """Do as `POST /v1/jobs`, once: whatever is sent again under the same name, the answer is the job that is there."""
-    to, name = services(), path.job_id
-    if not CLIENT_ID.fullmatch(name):
+    to = services()
+    if not CLIENT_ID.fullmatch(path.job_id):
         raise MalformedJobId(f"{CLIENT_ID_RULE} This is none.")
-    asking = caller()
-    ticket = Ticket(derived_id(asking.owner, name), asking.owner, client_id=name, max_open=asking.max_open)
-    with taking(ticket.job_id) as right:
-        if (job := to.records.get(ticket.job_id)) is not None:
-            known = True
-        else:
-            must_be_free(ticket.job_id)
-            known, sent = False, Sent(request, right.watch(request.stream))
-            job = submit(to, request, ticket, sent)
+    name = derived_id(caller().owner, path.job_id)
+    with taking(name) as right:
+        job = to.records.named(name)
+        known = job is not None
+        if job is None:
+            sent = Sent(request, right.watch(request.stream))
+            job = submit(to, request, replace(new_ticket(sent), client_id=path.job_id, name=name), sent)
+    if known:
+        _throw_away_body(to)
     waited = waited_for(job, header.prefer)
     # Who waits in vain is told so, as with a job that is new.
     done = waited.in_time or (known and waited.wait is None)
@@ -192,11 +195,22 @@ def delete(path: JobPath) -> Response:
 
 def _made_before(sent: Sent) -> Response | None:
     """Answer with the job that a request of the same key has made."""
-    job = services().records.get(sent.derived_id) if sent.derived_id else None
+    job = services().records.named(sent.derived_id) if sent.derived_id else None
     if job is None:
         return None
     see_again(sent, job.manifest.request)
     return _accepted(job)
+
+
+def _throw_away_body(to: Services) -> None:
+    """Read what a client is sending for nothing: many look for the answer only when they have sent it all."""
+    size = 0
+    with suppress(UploadIncomplete):
+        for piece in pieces(request.stream):
+            size += len(piece)
+            if size > to.settings.max_upload_bytes:
+                return
+        body_was_read()
 
 
 def _accepted(job: Job, status: int = 202) -> Response:

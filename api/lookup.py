@@ -31,13 +31,14 @@ def existing(job_id: str) -> Job:
     """
     if not CLIENT_ID.fullmatch(job_id):
         raise MalformedJobId(f"{CLIENT_ID_RULE} This is none.")
-    asking = caller()
-    candidates = [derived_id(asking.owner, job_id), *([job_id] if _ID.fullmatch(job_id) else [])]
-    for job in services().records.get_many(reversed(candidates)):
-        if asking.sees(job.manifest.owner):
-            about_job(job.manifest.id)
-            return job
-    raise unknown()
+    asking, records = caller(), services().records
+    job = records.get(job_id) if _ID.fullmatch(job_id) else None
+    if job is None or not asking.sees(job.manifest.owner):
+        job = records.named(derived_id(asking.owner, job_id))
+    if job is None:
+        raise unknown()
+    about_job(job.manifest.id)
+    return job
 
 
 def unknown() -> JobNotFound:

@@ -5,10 +5,10 @@ from flask import Request
 from api.accept import accept, forget_objects
 from api.access import about_job
 from api.errors import JobNotRetryable, SourceGone, UnsupportedMedia
-from api.options import read_options
+from api.options import InputReference, read_options
 from api.sent import Sent
 from api.services import Services
-from api.submit import json_body, known_by, new_ticket
+from api.submit import json_body, known_by, named_input, new_ticket
 from shared.errors import ObjectMissing
 from shared.jobs import Job, JobInput, JobOptions, Status
 from shared.keys import source_key
@@ -57,8 +57,10 @@ def _options(to: Services, request: Request, job: Job, sent: Sent) -> JobOptions
 
 
 def _source(to: Services, job: Job, job_id: str) -> JobInput:
-    """Give the new job a recording: a copy of the old job's own, or the same object in storage."""
+    """Give the new job a recording: a copy of the old job's own, the same object in storage, or the same URL."""
     source = job.manifest.input
+    if source.url is not None:
+        return named_input(to, InputReference(url=source.url), job_id)
     if source.key != source_key(job.manifest.id):
         return source.model_copy(update={"bytes": to.store.head(source.key).size})
     try:

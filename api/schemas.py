@@ -143,8 +143,9 @@ def dump(job: Job, urls: Urls | None = None) -> dict[str, Any]:
 
 
 def etag(job: Job) -> str:
-    """Name this look of a job: its version, and its place while it waits, which others change."""
-    return f"{job.version}" if job.queue_position is None else f"{job.version}-{job.queue_position}"
+    """Name this look of a job: its id, its version, and its place while it waits, which others change."""
+    look = f"{job.manifest.id[:8]}-{job.version}"
+    return look if job.queue_position is None else f"{look}-{job.queue_position}"
 
 
 def is_over(job: Job) -> bool:

@@ -18,7 +18,7 @@ class Sent:
 
     Attributes:
         stream: its body, for who does not call `receive`; to be read in order
-        derived_id: what the thing is called that it makes, if it is to be made once: 32 hexadecimal digits, or None
+        derived_id: names the thing that it makes, if that is to be made once: 32 hexadecimal digits, or None
         replayed: to be set where it was served before, so that the answer says so
 
     """

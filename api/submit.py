@@ -10,7 +10,6 @@ from api.accept import Ticket, accept, forget_objects
 from api.access import about_job, body_was_read
 from api.caller import caller
 from api.errors import (
-    BeingTakenIn,
     FieldError,
     FileEmpty,
     FormTooLarge,
@@ -25,7 +24,7 @@ from api.errors import (
 from api.fields import from_fields
 from api.options import InputReference, JobRequest, read_options
 from api.sent import Sent
-from api.services import Services, services
+from api.services import Services
 from api.strictjson import NamedTwice, NotJson, parse
 from api.uploads import FORM_BYTES, pieces, upload_too_large
 from shared.inputs import InputRefused, input_to_fetch, stored_input
@@ -36,26 +35,9 @@ from shared.outgoing import UrlRefused
 
 
 def new_ticket(sent: Sent, *, retry_of: str | None = None) -> Ticket:
-    """Give the ticket of a job that its caller did not name.
-
-    Raises:
-        BeingTakenIn: see `must_be_free`.
-    """
+    """Give the ticket of a new job; one that is made once has the name for which *sent* stands."""
     asking = caller()
-    if sent.derived_id:
-        must_be_free(sent.derived_id)
-    return Ticket(sent.derived_id or uuid.uuid4().hex, asking.owner, retry_of=retry_of, max_open=asking.max_open)
-
-
-def must_be_free(job_id: str) -> None:
-    """See that a job may be made under an id that was used before.
-
-    Raises:
-        BeingTakenIn: if the objects of the one before are still being deleted.
-        QueueUnavailable: if Redis is down.
-    """
-    if services().records.is_gone(job_id):
-        raise BeingTakenIn("The job of this name was deleted a moment ago.", headers={"Retry-After": "5"})
+    return Ticket(uuid.uuid4().hex, asking.owner, name=sent.derived_id, retry_of=retry_of, max_open=asking.max_open)
 
 
 def submit(to: Services, request: Request, ticket: Ticket, sent: Sent) -> Job:

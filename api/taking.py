@@ -19,7 +19,7 @@ _RENEW_SECONDS = 15.0
 
 
 def derived_id(owner: str, name: str) -> str:
-    """Give the id that a caller's own name stands for: 32 hexadecimal digits, others for every owner."""
+    """Give what a caller's own name stands for, in 32 hexadecimal digits: others for every owner."""
     return blake2b(f"{owner}\0{name}".encode(), digest_size=16).hexdigest()
 
 

@@ -170,6 +170,7 @@ class Manifest(BaseModel):
     created_at: float = Field(description="Seconds since 1970, UTC.")
     owner: str = Field(LOCAL, description="Id of the API key that asked.")
     client_id: str | None = Field(None, description="The caller's own name of the job.")
+    name: str | None = Field(None, description="Made once: hash of the owner and what the caller told it apart by.")
     retry_of: str | None = Field(None, description="Id of the job whose recording this one takes up again.")
     request: str | None = Field(None, description="Fingerprint of the request, if it came with an Idempotency-Key.")
     batch: BatchItem | None = None

@@ -77,6 +77,7 @@ class Retention:
                 "rebuild",
                 manifest.id,
                 manifest.owner,
+                manifest.name or "",
                 f"{manifest.created_at:.6f}",
                 str(ending.status),
                 "" if ending.started_at is None else f"{ending.started_at:.6f}",

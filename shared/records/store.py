@@ -96,14 +96,15 @@ class JobRecords:
     def create(self, manifest: Manifest, *, most: int = 0, most_own: int = 0) -> tuple[Creation, list[Message]]:
         """Record a new job as queued and give the message to send; were it not sent, the reconciler would.
 
-        `known`: there is one of that id. `full`: *most* jobs of its priority are not over yet (0: however many).
-        `own_full`: *most_own* jobs of its owner are not. `over`: its batch wants no more jobs.
+        `known`: there is one of that id or name. `full`: *most* jobs of its priority are not over yet (0: however
+        many). `own_full`: *most_own* jobs of its owner are not. `over`: its batch wants no more jobs.
         """
         options, batch = manifest.options, manifest.batch
         word, *messages = self._script.run(
             "create",
             manifest.id,
             manifest.owner,
+            manifest.name or "",
             f"{manifest.created_at:.6f}",
             options.priority,
             ",".join(options.stages),
@@ -114,7 +115,12 @@ class JobRecords:
             options.hook(),
             f"{batch.id} {batch.item}" if batch else "",
         )
-        return word, messages_of(messages)
+        return word, messages_of(messages if word == "created" else [])
+
+    def named(self, name: str) -> Job | None:
+        """Read the job that was made under a name, or None if there is none."""
+        job_id = self._script.call(partial(self._redis.get, f"{self._script.prefix}name:{name}"))
+        return self.get(cast(str, job_id)) if job_id else None
 
     def empty(self) -> bool:
         """Whether there is no job at all."""

@@ -235,6 +235,7 @@ def test_a_restart_of_redis_is_outlived(server, records, redis):
     with ThreadPoolExecutor(1) as pool, following(server, job_id) as events:
         waiting = pool.submit(httpx.get, f"{server.url}/v1/jobs/{waited}", headers={"Prefer": "wait=30"}, timeout=40)
         assert next(events).data["status"] == "queued"
+        time.sleep(1.0)  # both have begun
         redis.stop()
         time.sleep(1.5)
         redis.start()
@@ -253,9 +254,9 @@ def test_a_client_that_hangs_up_frees_its_place(server, records):
     for kind in ("events", "wait") * 2:
         sockets.append(socket.create_connection(("127.0.0.1", server.port)))
         path = f"/v1/jobs/{job_id}" + ("/events" if kind == "events" else "")
-        sockets[-1].sendall(f"GET {path} HTTP/1.1\r\nHost: t\r\nPrefer: wait=60\r\n\r\n".encode())
+        sockets[-1].sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\n\r\n".encode())
     time.sleep(0.5)
-    full = httpx.get(f"{server.url}/v1/jobs/{job_id}/events")
+    full = httpx.get(f"{server.url}/v1/jobs/{job_id}/events", timeout=20)
     assert (full.status_code, full.json()["code"]) == (503, "too_many_streams")
     assert httpx.get(f"{server.url}/v1/jobs/{job_id}", headers={"Prefer": "wait=30"}, timeout=5).status_code == 200
     for one in sockets:

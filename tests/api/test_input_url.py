@@ -7,14 +7,14 @@ import pytest
 from api.app import create_app
 from shared.connections import open_presence, open_records
 from shared.jobs import Manifest
-from shared.keys import manifest_key
+from shared.keys import manifest_key, source_key
 from shared.outgoing import AllowList, Outgoing, Policy
 from shared.records import connect
 from shared.storage import open_storage
 from tests.api.conftest import Api, folder_settings
 from tests.api.test_submit import refused
 from tests.support.odd_server import OddServer, plain
-from tests.support.ssrf import REFUSED, resolver
+from tests.support.ssrf import NAMES, REFUSED, resolver
 
 SECRET = "X-Amz-Signature=fe5f80"
 
@@ -86,3 +86,21 @@ def test_a_refusal_tells_neither_path_nor_what_a_name_means_in_here(api: Api, ca
     refused(api, answer, 422, "url_refused", "#/input/url")
     for secret in ("path-7f3a", "Signature", "10.1.2.3"):
         assert secret not in answer.text + caplog.text
+
+
+def test_a_job_that_is_done_again_fetches_again_under_the_same_rules(api: Api):
+    url = f"http://public.example/a.wav?{SECRET}"
+    first = api.client.post("/v1/jobs", json={"input": {"url": url}}).json["id"]
+    api.fail(first)
+    answer = api.client.post(f"/v1/jobs/{first}/retry")
+    assert answer.status_code == 202, answer.text
+    again = api.job(answer.json["id"]).manifest
+    assert (again.input.url, again.input.key) == (url, source_key(again.id))
+    assert "Signature" not in answer.text
+    api.client.post(f"/v1/jobs/{again.id}/cancel")
+    NAMES["public.example"], before = ["10.0.0.1"], NAMES["public.example"]
+    try:
+        answer = api.client.post(f"/v1/jobs/{again.id}/retry")
+    finally:
+        NAMES["public.example"] = before
+    assert (answer.status_code, answer.json["code"]) == (422, "url_refused")

@@ -1,5 +1,6 @@
 """A job under a name of its caller's own: made once, found by it."""
 
+import http.client
 import io
 from threading import Barrier, Thread
 
@@ -9,6 +10,7 @@ from shared.errors import QueueUnavailable
 from shared.keys import source_key
 from shared.records import JobRecords
 from tests.api.conftest import Api
+from tests.api.server import running
 
 
 def put(api: Api, name: str, data: bytes = b"RIFF....", **fields):
@@ -66,13 +68,13 @@ def test_many_at_once_make_one_job(api: Api):
     assert api.waiting() == 1
 
 
-def test_what_was_deleted_a_moment_ago_is_not_made_while_its_objects_go(api: Api):
+def test_what_was_deleted_can_be_made_again_at_once_and_is_another_job(api: Api):
     job_id = put(api, "one").json["id"]
     api.succeed(job_id)
     assert api.client.delete("/v1/jobs/one").status_code == 204
-    refused = put(api, "one")
-    assert (refused.status_code, refused.json["code"]) == (409, "being_taken_in")
-    assert int(refused.headers["Retry-After"]) >= 1
+    again = put(api, "one")
+    assert (again.status_code, again.json["id"] == job_id) == (202, False)
+    assert api.client.get("/v1/jobs/one").json["id"] == again.json["id"]
 
 
 def test_a_request_that_was_refused_leaves_its_name_free(api: Api):
@@ -106,3 +108,52 @@ def test_a_put_whose_answer_from_redis_was_lost_names_a_job_with_its_recording(a
     again = put(api, "one")
     assert again.status_code in (200, 202)
     assert api.store.read(source_key(again.json["id"])) == b"RIFF....", "the job can only fail"
+
+
+def test_a_recording_of_some_megabytes_that_is_sent_again_meets_its_job(tmp_path, clean_redis):
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + b"R" * 20_000_000
+    body += b"\r\n--x--\r\n"
+    with running(tmp_path / "api", redis_url=clean_redis, storage_url=f"file://{tmp_path}/store") as server:
+        told = []
+        for _ in range(2):
+            client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+            try:
+                client.request("PUT", "/v1/jobs/one", body, {"Content-Type": "multipart/form-data; boundary=x"})
+                told.append(client.getresponse().status)
+            except OSError as error:
+                told.append(type(error).__name__)
+        assert told == [202, 200]
+
+
+def test_a_slow_upload_that_loses_its_right_changes_nothing_of_the_job_of_another_request(api: Api, monkeypatch):
+    done = []
+
+    def lapses(self):
+        if not done:
+            done.append(True)
+            for key in api.redis.scan_iter("*taking:*"):
+                api.redis.delete(key)  # 150 s have passed
+            done.append(put_with_another_client(api, b"the second request", mode="1"))
+
+    monkeypatch.setattr("api.taking.Taking.renew", lapses)
+    assert put(api, "one", data=b"the first, slow one", mode="0").json["id"] == done[1].json["id"]
+    job = done[1].json
+    assert (done[1].status_code, job["options"]["mode"]) == (202, 1)
+    assert len({key.split("/")[1] for key in api.objects()}) == 1
+    assert api.store.read(source_key(job["id"])) == b"the second request"
+    assert b'"mode":1' in api.store.read(f"jobs/{job['id']}/manifest.json")
+
+
+def put_with_another_client(api: Api, data: bytes, **fields):
+    client = api.client.application.test_client()
+    answer = client.put("/v1/jobs/one", data={"file": (io.BytesIO(data), "a.wav"), **fields})
+    answer.get_data()
+    return answer
+
+
+def test_a_job_of_the_same_name_has_another_etag_than_the_one_that_was_deleted(api: Api):
+    assert put(api, "one", mode="0").status_code == 202
+    etag = api.client.get("/v1/jobs/one").headers["ETag"]
+    assert api.client.delete("/v1/jobs/one").status_code == 204
+    assert put(api, "one", mode="1").status_code == 202
+    assert api.client.get("/v1/jobs/one", headers={"If-None-Match": etag}).status_code == 200, "another job"

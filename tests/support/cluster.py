@@ -231,7 +231,15 @@ class Cluster:
     def leftovers(self) -> list[str]:
         """What is in Redis or storage and should not be there when no job is under way."""
         keys = list(self.raw.scan_iter("vfq:*", count=1000))
-        loose = ("vfq:leases", "vfq:later", "vfq:tidy", "vfq:gone", "vfq:deadlines", "vfq:open:", "vfq:sent:")
+        loose: tuple[str, ...] = (
+            "vfq:leases",
+            "vfq:later",
+            "vfq:tidy",
+            "vfq:gone",
+            "vfq:deadlines",
+            "vfq:open:",
+            "vfq:sent:",
+        )
         loose += ("vfq:unacked",)
         queues = {f"vfq:{queue_name(lane)}" for lane in lanes_of(STAGES)}
         found = [key for key in keys if key.startswith(loose) or key in queues]

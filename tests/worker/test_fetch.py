@@ -171,15 +171,15 @@ def test_but_not_for_ever(fetching, answer, told):
 
 def test_troubles_of_storage_do_not_count_against_the_url(fetching, data, monkeypatch):
     worker = fetching(input_url_attempts=2)
-    opened, left = worker.store.open, [4]
+    writer, left = worker.store.writer, [4]
 
-    def away(key):
+    def away(*args, **kwargs):
         left[0] -= 1
         if left[0] >= 0:
             raise StorageUnavailable("away")
-        return opened(key)
+        return writer(*args, **kwargs)
 
-    monkeypatch.setattr(worker.store, "open", away)
+    monkeypatch.setattr(worker.store, "writer", away)
     with OddServer(plain(b"", "503 Away"), plain(data)) as server:
         job = worker.submit_url(at(server))
         worker.run()

@@ -3,7 +3,7 @@
 -- batches, run.
 --
 -- Keys (p is the prefix, id the job); times are seconds by Redis's own clock:
---   p job:{id}           HASH    state, version, owner, created, started, ended, priority, stages, deadline,
+--   p job:{id}           HASH    state, version, owner, name, created, started, ended, priority, stages, deadline,
 --                                pieces, reach, window, seconds           the plan, known once the job is split
 --                                restore_next, vocode_next                first piece that was not handed out
 --                                restore_done, vocode_done                pieces that are finished
@@ -30,6 +30,7 @@
 --   p later              ZSET    "id piece" by the time at which it is sent again
 --   p sent:$lane         ZSET    "id piece" by the number of its message in this lane
 --   p seq, p seen        HASH    lane -> number of the last message sent; of the youngest that a worker took
+--   p name:$name         STRING  id of the job that was made once under a name
 --   p jobs:$owner:$state ZSET    ids by time of creation
 --   p queued, p open:$priority   ZSET  ids by time of creation: that wait, that are not over
 --   p deadlines          ZSET    id of a job that is not over, by its deadline

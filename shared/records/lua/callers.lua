@@ -8,12 +8,22 @@ local function open_jobs(owner)
   return jobs
 end
 
--- create(owner, created, priority, stages, deadline, most, most_own, document, hook, batch)
--- -> {'created', message}, {'known'} if the job is there, {'full'} if as many jobs of its priority are not over yet,
--- {'own_full'} if as many of its owner are not, or {'over'} if its batch wants no more jobs. A deadline of 0: none; most
--- of 0: however many; a hook of '': none. Of a batch: its id and the item's number; else empty.
-function commands.create(owner, created, priority, stages, deadline, most, most_own, text, hook, batch)
-  if redis.call('EXISTS', job) == 1 then return { 'known' } end
+-- take_name(name) -> the id of the job that has the name, if there is one; otherwise this job has it now
+local function take_name(name)
+  if name == '' then return nil end
+  local other = redis.call('GET', p .. 'name:' .. name)
+  if other and other ~= id and redis.call('EXISTS', p .. 'job:{' .. other .. '}') == 1 then return other end
+  redis.call('SET', p .. 'name:' .. name, id)
+  set('name', name)
+end
+
+-- create(owner, name, created, priority, stages, deadline, most, most_own, document, hook, batch)
+-- -> {'created', message}, {'known', id} if the job is there, or one of this name, {'full'} if as many jobs of its
+-- priority are not over yet, {'own_full'} if as many of its owner are not, or {'over'} if its batch wants no more jobs.
+-- A deadline of 0: none; most of 0: however many; a name or hook of '': none. Of a batch: its id and the item's number;
+-- else empty.
+function commands.create(owner, name, created, priority, stages, deadline, most, most_own, text, hook, batch)
+  if redis.call('EXISTS', job) == 1 then return { 'known', id } end
   local within, item = string.match(batch, '^(%S+) (%d+)$')
   if within then
     local state = redis.call('HGET', batch_key(within), 'state')
@@ -24,6 +34,8 @@ function commands.create(owner, created, priority, stages, deadline, most, most_
   local open = p .. 'open:' .. priority
   if tonumber(most) > 0 and redis.call('ZCARD', open) >= tonumber(most) then return { 'full' } end
   if tonumber(most_own) > 0 and open_jobs(owner) >= tonumber(most_own) then return { 'own_full' } end
+  local other = take_name(name)
+  if other then return { 'known', other } end
   set('state', 'queued', 'version', 1, 'owner', owner, 'created', created, 'priority', priority, 'stages', stages)
   if hook ~= '' then set('hook', hook) end
   redis.call('SET', doc, text)
@@ -64,6 +76,8 @@ function commands.remove()
   local state = get('state')
   if not OVER[state] then return 0 end
   redis.call('ZREM', index_of(state), id)
+  local name = get('name')
+  if name and redis.call('GET', p .. 'name:' .. name) == id then redis.call('DEL', p .. 'name:' .. name) end
   for _, index in ipairs({ 'tidy', 'stored', 'ended' }) do redis.call('ZREM', p .. index, id) end
   redis.call('DEL', job, doc, won, tries, out)
   redis.call('ZADD', p .. 'gone', stamp(now()), id)

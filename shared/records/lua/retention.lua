@@ -27,10 +27,11 @@ function commands.sunk()
   redis.call('ZREM', p .. 'gone', id)
 end
 
--- rebuild(owner, created, state, started, ended, result, seconds, document, stage, label, …)
+-- rebuild(owner, name, created, state, started, ended, result, seconds, document, stage, label, …)
 -- -> 1 if the record of a job that is over was made anew, 0 if it is there
-function commands.rebuild(owner, created, state, started, ended, result, seconds, text, ...)
+function commands.rebuild(owner, name, created, state, started, ended, result, seconds, text, ...)
   if redis.call('EXISTS', job) == 1 then return 0 end
+  take_name(name)
   set('state', state, 'version', 1, 'owner', owner, 'ended', ended)
   for name, value in pairs({ started = started, result = result, seconds = seconds }) do
     if value ~= '' then set(name, value) end
