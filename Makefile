@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint parity seams engine overhead scale memory rest chaos webhooks polls fair up clean
+.PHONY: help demo test lint parity seams engine overhead scale memory rest chaos webhooks polls fair batch up clean
 
 PYTHON ?=
 TORCH_INDEX ?=
@@ -63,6 +63,9 @@ rest: $(STAMPS)/standalone ## Redis memory of jobs that are over, and the time o
 
 fair: $(STAMPS)/standalone ## who waits how long: a ten-hour job, a thousand small ones, interactive ones
 	@$(PY) -m bench.fair $(ARGS)
+
+batch: $(STAMPS)/standalone ## what 50,000 waiting items cost Redis, and who waits while a batch is done
+	@$(PY) -m bench.batch $(ARGS)
 
 clean: ## remove the environments and everything made
 	@rm -rf .venv .venv-swift .venv-swift-data build demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

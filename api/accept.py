@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from api.services import Services
 from shared import log
+from shared.accepting import take_in
 from shared.errors import QueueUnavailable, StorageError
 from shared.jobs import Job, JobInput, JobOptions, Manifest, Progress, Status
 from shared.keys import job_prefix, manifest_key
@@ -61,9 +62,8 @@ def accept(to: Services, ticket: Ticket, source: JobInput, options: JobOptions) 
             input=source,
             options=options,
         )
-        to.store.put(manifest_key(job_id), manifest.model_dump_json().encode(), content_type="application/json")
         most = to.admission.most(options.priority)
-        word, messages = to.records.create(manifest, most=most, most_own=ticket.max_open)
+        word = take_in(to.store, to.records, to.dispatcher, manifest, most=most, most_own=ticket.max_open)
     except BaseException as error:
         if _take_back(to, job_id) or not isinstance(error, QueueUnavailable):
             raise
@@ -78,10 +78,6 @@ def accept(to: Services, ticket: Ticket, source: JobInput, options: JobOptions) 
     if word == "own_full":
         forget_objects(to, job_id)
         raise to.admission.too_many_own(ticket.max_open)
-    try:
-        to.dispatcher.send(messages)
-    except QueueUnavailable as error:
-        _log.warning("a message is left to the reconciler", job_id=job_id, reason=error.message)
     return _as_accepted(to, manifest)
 
 

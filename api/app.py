@@ -11,6 +11,8 @@ from pydantic import ValidationError
 
 from api import access, describe, problems
 from api.auth import door
+from api.batches import describe as describe_batches
+from api.batches.routes import batches
 from api.errors import FieldError, Unprocessable, pointer
 from api.health import health
 from api.jobs import jobs
@@ -69,7 +71,7 @@ def create_app(
     access.install(app)
     door.install(app)
     problems.install(app)
-    for blueprint in (jobs, results, receipts, uploads, watching, webhooks, health):
+    for blueprint in (jobs, results, receipts, batches, uploads, watching, webhooks, health):
         app.register_api(blueprint)
     _document(app)
     return app
@@ -81,7 +83,8 @@ def _refuse_query(error: ValidationError) -> Response:
 
 def _document(app: OpenAPI) -> None:
     """Serve the OpenAPI document and Swagger's page, whose files come from a package and not from the net."""
-    app.components_schemas.update(describe.components(*webhooks_described.MODELS) | of_uploads())
+    models = (*webhooks_described.MODELS, *describe_batches.MODELS)
+    app.components_schemas.update(describe.components(*models) | of_uploads())
     result = app.paths["/v1/jobs/{job_id}/result"]
     result.head = result.get.model_copy(update={"operationId": "results_fetch_head", "summary": "Describe the result"})
     app.register_blueprint(RegisterPlugin.register(doc_url="openapi.json"))

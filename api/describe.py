@@ -240,6 +240,7 @@ RETRY_RESPONSES: ResponseDict = {
 }
 LIST_RESPONSES: ResponseDict = {
     "200": _json(JobPage, "A page of jobs.", "Link"),
+    "404": _problem("`batch_not_found`: with `batch_id`."),
     "422": _problem("`invalid_request`: a filter or the cursor is wrong."),
     "503": _DOWN,
 }

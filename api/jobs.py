@@ -11,6 +11,8 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from api import cursor, describe
 from api.access import body_was_read
+from api.batches.items import page_of_jobs
+from api.batches.lookup import existing as existing_batch
 from api.caller import caller
 from api.errors import FieldError, JobOver, MalformedJobId, Unprocessable, UploadIncomplete
 from api.forms import pieces
@@ -53,6 +55,7 @@ class ListQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     status: Status | None = Field(None, description="Only jobs in this state.")
+    batch_id: str | None = Field(None, description="Only jobs of this batch, in the order of its items.")
     created_after: Annotated[AwareDatetime | None, BeforeValidator(_no_number)] = Field(
         None, description="Only jobs younger than this (RFC 3339)."
     )
@@ -113,8 +116,11 @@ def put(path: JobPath, header: PreferHeader) -> Response:
 @jobs.get("/v1/jobs", summary="List jobs, youngest first", responses=describe.LIST_RESPONSES)
 def listing(query: ListQuery) -> Response:
     """List jobs. Follow `next` for more: jobs that come in meanwhile do not shift the pages."""
-    found, more = _page(services(), query)
-    following = _next_page(query, found[-1]) if more else None
+    if query.batch_id is not None:
+        found, following = _of_batch(services(), query, query.batch_id)
+    else:
+        found, more = _page(services(), query)
+        following = _next_page(query, _after(found[-1])) if more else None
     response = jsonify(jobs=[dump(job) for job in found], next=following)
     response.headers["Cache-Control"] = "no-store"
     if following:
@@ -271,7 +277,20 @@ def _position(text: str | None) -> cursor.Position | None:
         raise Unprocessable.of(FieldError("#/cursor", "is none of this service; begin again without it")) from None
 
 
-def _next_page(query: ListQuery, last: Job) -> str:
-    position = cursor.encode((last.manifest.created_at, last.manifest.id))
-    args: dict[str, Any] = {**request.args.to_dict(), "limit": query.limit, "cursor": position}
+def _of_batch(to: Services, query: ListQuery, batch_id: str) -> tuple[list[Job], str | None]:
+    """Read a page of a batch's jobs, and give the address of the next."""
+    batch = existing_batch(batch_id)
+    position = _position(query.cursor)
+    after = query.created_after.timestamp() if query.created_after else None
+    first = int(position[0]) if position else 0
+    found, following = page_of_jobs(to, batch, status=query.status, created_after=after, first=first, limit=query.limit)
+    return found, None if following is None else _next_page(query, (float(following), batch.id))
+
+
+def _after(last: Job) -> cursor.Position:
+    return last.manifest.created_at, last.manifest.id
+
+
+def _next_page(query: ListQuery, position: cursor.Position) -> str:
+    args: dict[str, Any] = {**request.args.to_dict(), "limit": query.limit, "cursor": cursor.encode(position)}
     return url_for("jobs.listing", **args)

@@ -6,10 +6,10 @@ from api.accept import accept, forget_objects
 from api.access import about_job
 from api.bodies import json_body
 from api.errors import JobNotRetryable, SourceGone, UnsupportedMedia
-from api.options import read_options
+from api.options import InputReference, read_options
 from api.sent import Sent
 from api.services import Services
-from api.submit import input_to_fetch, known_by, new_ticket
+from api.submit import known_by, named_input, new_ticket
 from shared.errors import ObjectMissing
 from shared.jobs import Job, JobInput, JobOptions, Status
 from shared.keys import source_key
@@ -61,7 +61,7 @@ def _source(to: Services, job: Job, job_id: str) -> JobInput:
     """Give the new job a recording: a copy of the old job's own, the same object in storage, or the same URL."""
     source = job.manifest.input
     if source.url is not None:
-        return input_to_fetch(to, source.url, job_id)
+        return named_input(to, InputReference(url=source.url), job_id)
     if source.key != source_key(job.manifest.id):
         return source.model_copy(update={"bytes": to.store.head(source.key).size})
     try:

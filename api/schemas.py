@@ -83,6 +83,8 @@ class JobView(BaseModel):
     id: str
     client_id: str | None = Field(description="The caller's own name of the job, if it was given one.")
     retry_of: str | None = Field(description="Id of the job that this one does again, if it does.")
+    batch_id: str | None = Field(description="The batch that it belongs to.")
+    custom_id: str | None = Field(description="What the item is called in its batch.")
     status: Status
     input: InputView
     options: OptionsView
@@ -119,6 +121,8 @@ def view(job: Job, urls: Urls | None = None) -> JobView:
         id=asked.id,
         client_id=asked.client_id,
         retry_of=asked.retry_of,
+        batch_id=asked.batch.id if asked.batch else None,
+        custom_id=asked.batch.custom_id if asked.batch else None,
         status=job.status,
         input=_input(job),
         options=OptionsView.model_validate(options, from_attributes=True),

@@ -14,7 +14,8 @@ from api.watching.hub import Hub
 from api.watching.places import Places
 from api.webhooks.connections import Webhooks, open_webhooks
 from shared.access import KeyShelf
-from shared.connections import open_events, open_outgoing, open_presence, open_records, open_store
+from shared.batches.records import BatchRecords
+from shared.connections import open_batches, open_events, open_outgoing, open_presence, open_records, open_store
 from shared.outgoing import Outgoing
 from shared.presence import Presence
 from shared.queues import Dispatcher, celery_app
@@ -33,6 +34,7 @@ class Services:
     Attributes:
         settings: of the process
         records: job records in Redis
+        batches: batch records in Redis
         store: objects
         dispatcher: sends work to the queues
         presence: tells which workers are alive
@@ -52,6 +54,7 @@ class Services:
 
     settings: Settings
     records: JobRecords
+    batches: BatchRecords
     store: ObjectStore
     dispatcher: Dispatcher
     presence: Presence
@@ -105,6 +108,7 @@ def connected(
     return Services(
         settings=settings,
         records=records,
+        batches=open_batches(settings, retries=2, timeout=3),
         store=store,
         dispatcher=dispatcher or Dispatcher(celery_app(settings)),
         presence=presence or open_presence(settings, retries=1, timeout=2),

@@ -24,12 +24,11 @@ from api.options import InputReference, JobRequest, read_options
 from api.sent import Sent
 from api.services import Services
 from api.uploads.inputs import uploaded_input
-from shared.errors import InvalidKey, ObjectMissing
+from shared.inputs import InputRefused, input_to_fetch, stored_input
 from shared.jobs import Job, JobInput, JobOptions
 from shared.keys import source_key
 from shared.names import plain_name
-from shared.outgoing import UrlRefused, filename_of
-from shared.storage.keys import check_key
+from shared.outgoing import UrlRefused
 
 
 def new_ticket(sent: Sent, *, retry_of: str | None = None) -> Ticket:
@@ -83,52 +82,26 @@ def known_by(ticket: Ticket, sent: Sent) -> Ticket:
 def _from_json(to: Services, ticket: Ticket, sent: Sent) -> Job:
     asked = read_options(json_body(sent.stream), to.settings, model=JobRequest)
     to.admission.check(asked.priority)
-    source = _named_input(to, asked.input, ticket.job_id)
+    source = named_input(to, asked.input, ticket.job_id)
     about_job(ticket.job_id)
     return accept(to, known_by(ticket, sent), source, asked.options())
 
 
-def _named_input(to: Services, named: InputReference, job_id: str) -> JobInput:
-    if named.url is not None:
-        return input_to_fetch(to, named.url, job_id)
-    if named.upload is not None:
-        return uploaded_input(to, job_id, named.upload)
-    return _stored_input(to, named.key or "")
-
-
-def input_to_fetch(to: Services, url: str, job_id: str) -> JobInput:
-    """Give the input of a job whose recording a worker fetches.
-
-    Refused now is what the worker would refuse later; what it finds there then may be something else again.
+def named_input(to: Services, named: InputReference, job_id: str) -> JobInput:
+    """Find the recording of a job that a request names.
 
     Raises:
-        UrlNotCalled: if the URL leads to where this service does not call.
+        RequestError: if it cannot be one.
+        StorageError: if storage is down.
     """
+    if named.upload is not None:
+        return uploaded_input(to, job_id, named.upload)
     try:
-        target = to.outgoing.check(url)
-    except UrlRefused as error:
-        raise UrlNotCalled(error.message, [FieldError("#/input/url", error.message)]) from None
-    return JobInput(key=source_key(job_id), url=target.url, filename=filename_of(target.url))
-
-
-def _stored_input(to: Services, key: str) -> JobInput:
-    place = "#/input/key"
-    try:
-        check_key(key)
-    except InvalidKey as error:
-        raise InputNotAllowed(error.message, [FieldError(place, "is not a storage key")]) from None
-    prefixes = [prefix.rstrip("/") + "/" for prefix in to.settings.input_prefixes]
-    if not key.startswith(tuple(prefixes)):
-        allowed = ", ".join(prefixes) or "none"
-        detail = f"is not under a prefix from which this service takes recordings ({allowed})"
-        raise InputNotAllowed(f"The key {detail}.", [FieldError(place, detail)])
-    try:
-        found = to.store.head(key)
-    except ObjectMissing:
-        raise InputMissing("There is no such object in storage.", [FieldError(place, "names no object")]) from None
-    if not found.size:
-        raise FileEmpty("The object is empty.", [FieldError(place, "names an empty object")])
-    if found.size > to.settings.max_upload_bytes:
-        detail = f"names an object of {found.size} bytes; {to.settings.max_upload_bytes} are allowed"
-        raise InputTooLarge(f"The key {detail}.", [FieldError(place, detail)])
-    return JobInput(key=key, filename=plain_name(key), bytes=found.size)
+        if named.url is not None:
+            return input_to_fetch(to.outgoing, named.url, job_id)
+        return stored_input(to.store, to.settings, named.key or "")
+    except UrlRefused as refused:
+        raise UrlNotCalled(refused.message, [FieldError("#/input/url", refused.message)]) from None
+    except InputRefused as refused:
+        kinds = {kind.code: kind for kind in (InputNotAllowed, InputMissing, FileEmpty, InputTooLarge)}
+        raise kinds[refused.reason](refused.message, [FieldError("#/input/key", refused.detail)]) from None

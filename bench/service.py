@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,6 +46,14 @@ class Door:
     def submit(self, form: bytes) -> dict[str, Any]:
         """Send a form of `form_of`; gives the job."""
         return self._json("POST", "/v1/jobs", 202, form, {"Content-Type": CONTENT_TYPE})
+
+    def submit_batch(self, lines: bytes) -> dict[str, Any]:
+        """Send a list of items as JSONL; gives the batch."""
+        return self._json("POST", "/v1/batches", 202, lines, {"Content-Type": "application/jsonl"})
+
+    def batch(self, batch_id: str) -> dict[str, Any]:
+        """Ask for a batch."""
+        return self._json("GET", f"/v1/batches/{batch_id}", 200)
 
     def job(self, job_id: str) -> dict[str, Any]:
         """Ask for a job."""
@@ -128,10 +136,14 @@ class Service:
 
     Attributes:
         port: of its API.
+        redis_url: of its Redis.
+        objects: the folder that is its storage.
         supervisor: keeps its processes.
     """
 
     port: int
+    redis_url: str = field(repr=False)
+    objects: Path
     supervisor: Supervisor
 
     def door(self) -> Door:
@@ -174,7 +186,7 @@ def service(
             for name, command in programs.items():
                 log = folder.log(name.replace(" ", "-"))
                 supervisor.start(Program(name=name, command=command, log=log, environment=settings))
-            running = Service(port, supervisor)
+            running = Service(port, server.url, folder.objects, supervisor)
             _wait(running)
             yield running
     finally:

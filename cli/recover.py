@@ -3,7 +3,8 @@
 from collections import Counter
 
 from cli.output import emit, say, tell
-from shared.connections import open_endpoints, open_records, open_retention, open_store
+from shared.batches.recovery import BatchRecovery
+from shared.connections import open_batches, open_endpoints, open_records, open_retention, open_store
 from shared.queues import Dispatcher, celery_app
 from shared.records import connect
 from shared.recovery import Found, Recovery
@@ -32,4 +33,7 @@ def recover(settings: Settings, *, as_json: bool = False) -> Counter[Found]:
         counts[found] += 1
         if found in (Found.BEGUN, Found.REBUILT) and not as_json:
             say(f"{job_id}  {'begins again' if found is Found.BEGUN else 'is back'}")
+    for batch_id in BatchRecovery(store, open_batches(settings)).all():  # after its jobs
+        if not as_json:
+            say(f"{batch_id}  batch, goes on")
     return counts

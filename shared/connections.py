@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import redis
 
+from shared.batches.records import BatchRecords
 from shared.outgoing import AllowList, Outgoing, Policy
 from shared.presence import Presence
 from shared.records import Events, JobRecords, Repairs, Retention, Terms, connect
@@ -51,6 +52,11 @@ def open_repairs(settings: Settings) -> Repairs:
 def open_retention(settings: Settings) -> Retention:
     """Open the sweeper's side of the records."""
     return Retention(connect(settings.redis_url, retries=1, timeout=5.0), prefix=settings.key_prefix)
+
+
+def open_batches(settings: Settings, *, retries: int = 1, timeout: float = 5.0) -> BatchRecords:
+    """Open the records of batches; for `retries` and `timeout` see `shared.records.connect`."""
+    return BatchRecords(connect(settings.redis_url, retries=retries, timeout=timeout), prefix=settings.key_prefix)
 
 
 def open_deliveries(

@@ -151,6 +151,16 @@ class JobInput(BaseModel):
     bytes: int | None = None
 
 
+class BatchItem(BaseModel):
+    """Which item of which batch a job is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str = Field(description="Of the batch.")
+    item: int = Field(description="Number of the item, from 0.")
+    custom_id: str = Field(description="What the caller calls it.")
+
+
 class Manifest(BaseModel):
     """All that is needed to do a job again: written to storage before the job is accepted."""
 
@@ -163,6 +173,7 @@ class Manifest(BaseModel):
     name: str | None = Field(None, description="Made once: hash of the owner and what the caller told it apart by.")
     retry_of: str | None = Field(None, description="Id of the job whose recording this one takes up again.")
     request: str | None = Field(None, description="Fingerprint of the request, if it came with an Idempotency-Key.")
+    batch: BatchItem | None = None
     input: JobInput
     options: JobOptions
 
@@ -193,6 +204,7 @@ class JobOutput(BaseModel):
     bit_depth: int | None = None
     channels: int = 1
     gain_db: float = Field(0.0, description="Applied to the whole file, only where it would have clipped.")
+    sha256: str | None = Field(None, description="Of the result, in hexadecimal digits.")
     needs_review: bool = Field(False, description="The output check found what someone should listen to.")
 
 

@@ -65,6 +65,8 @@ class Recovery:
         if ending is not None:
             return Found.REBUILT if self._retention.rebuild(manifest, ending) else Found.KNOWN
         word, messages = self._records.create(manifest)
+        if word == "over":  # of a batch that was canceled before it was taken in
+            return Found.NO_JOB
         with suppress(QueueUnavailable):  # the reconciler sends them then
             self._dispatcher.send(messages)
         return Found.BEGUN if word == "created" else Found.KNOWN

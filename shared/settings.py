@@ -96,6 +96,11 @@ class Settings(BaseSettings):
         ("incoming/",), description="Prefixes in storage whose objects a JSON job may name, comma separated."
     )
 
+    # Batches.
+    max_batch_items: int = Field(50_000, ge=1, le=1_000_000, description="Most items of a batch.")
+    max_open_batches: int = Field(100, ge=0, description="Batches of one key that are not over; beyond: 429. 0: any.")
+    batch_window: int = Field(100, ge=1, le=1000, description="Jobs of one batch that are open at once.")
+
     # Which URLs of others are called.
     outgoing_allow: Annotated[
         tuple[str, ...], NoDecode, BeforeValidator(_split_commas), AfterValidator(_allow_list)

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shared.batches.records import BatchRecords
 from shared.outgoing import Outgoing
 from shared.queues import Dispatcher
 from shared.records import JobRecords, Retention
@@ -34,6 +35,7 @@ class Context:
     settings: Settings
     records: JobRecords
     retention: Retention
+    batches: BatchRecords
     store: ObjectStore
     dispatcher: Dispatcher
     leases: Leases

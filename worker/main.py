@@ -16,6 +16,7 @@ from celery.platforms import SecurityWarning
 from redis.exceptions import RedisError
 
 from shared.connections import (
+    open_batches,
     open_deliveries,
     open_endpoints,
     open_outgoing,
@@ -32,6 +33,7 @@ from shared.queues import STAGES, Dispatcher, celery_app, queues_of
 from shared.records import JobRecords, connect
 from shared.redis_check import check_redis
 from shared.settings import Settings
+from worker.batches import BatchLeader, batch_desk
 from worker.context import Context
 from worker.drain import Drain
 from worker.handover import Handover
@@ -92,6 +94,7 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
         settings,
         records,
         open_retention(settings),
+        open_batches(settings),
         store,
         dispatcher,
         leases,
@@ -128,10 +131,11 @@ def _helpers(ctx: Context, app: Celery, drain: Drain, stages: Collection[str]) -
     broker = Broker(connect(settings.celery_url, retries=1, timeout=5.0), prefix=settings.key_prefix)
     reconciler = Reconciler(open_repairs(settings), Dispatcher(app), broker)
     sweeper = Sweeper(ctx, open_repairs(settings))
+    batches = BatchLeader(batch_desk(ctx, Dispatcher(app)), open_repairs(settings))
     courier = _courier(ctx) if "audio" in stages else None
 
     def begin(**_: object) -> None:
-        for helper in (ctx.leases, reconciler, sweeper):
+        for helper in (ctx.leases, reconciler, sweeper, batches):
             helper.start()
         if courier:
             courier.start()
@@ -145,7 +149,7 @@ def _helpers(ctx: Context, app: Celery, drain: Drain, stages: Collection[str]) -
         signals.worker_shutting_down.disconnect(drain.begin)
         if courier:
             courier.stop()
-        for helper in (sweeper, reconciler, ctx.leases):
+        for helper in (batches, sweeper, reconciler, ctx.leases):
             helper.stop()
 
 

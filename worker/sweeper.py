@@ -18,6 +18,7 @@ from shared.keys import JOBS_PREFIX, job_prefix, manifest_key, receipts_prefix, 
 from shared.records import Repairs
 from shared.recovery import Found, Recovery
 from shared.storage import ObjectInfo
+from worker.batches.sweep import BatchSweeper
 from worker.context import Context
 from worker.tidying import SETTLED_LEASES, tidy_objects
 from worker.uploads import sweep_expired, sweep_unknown, unfinished_age
@@ -57,6 +58,7 @@ class Sweeper:
         self._ctx = ctx
         self._repairs = repairs
         self._recovery = Recovery(ctx.store, ctx.records, ctx.retention, ctx.dispatcher)
+        self._batches = BatchSweeper(ctx, self._each, self._keep_lead)
         self._token = uuid.uuid4().hex
         self._unknown: set[str] = set()
         self._later: dict[str, float] = {}
@@ -82,9 +84,11 @@ class Sweeper:
         self._sink(now)
         self._retire(now)
         sweep_expired(self._ctx, now, self._keep_lead)
+        self._batches.look(now, settled=SETTLED_LEASES * self._ctx.settings.lease_seconds)
         orphan_seconds = self._ctx.settings.orphan_seconds
         if self._ctx.retention.turn("orphans", every=orphan_seconds / 4):
             self.sweep_orphans(now)
+            self._batches.sweep_orphans(now)
             sweep_unknown(self._ctx, now)
             self._ctx.store.sweep(unfinished_age(self._ctx, orphan_seconds * _UPLOADS_LONGER))
 

@@ -6,7 +6,7 @@ from shared.records.pieces import SPLIT, STITCH, Claim, Kind, Lane, Message, Pie
 from shared.records.repairs import Repairs, Suspect
 from shared.records.retention import Retention
 from shared.records.script import connect
-from shared.records.store import AwayTooOften, JobRecords, LostAgain, Refusal, Terms
+from shared.records.store import AwayTooOften, Creation, JobRecords, LostAgain, Refusal, Terms
 from shared.records.uploads import Upload, Uploads
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "AwayTooOften",
     "Change",
     "Claim",
+    "Creation",
     "Effort",
     "Events",
     "JobRecords",

@@ -15,7 +15,7 @@ from shared.records.pieces import Message
 
 Argument = str | float | bytes
 
-_PARTS = ("base", "deliveries", "callers", "workers", "repairs", "retention", "run")
+_PARTS = ("base", "deliveries", "callers", "workers", "repairs", "retention", "batches", "run")
 _SCRIPT = "\n".join(files("shared.records").joinpath("lua", f"{part}.lua").read_text() for part in _PARTS)
 
 

@@ -30,7 +30,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 _FIRST_ABSENCE, _LONGEST_ABSENCE = 5.0, 300.0
 
 
-Creation = Literal["created", "known", "full", "own_full"]
+Creation = Literal["created", "known", "full", "own_full", "over"]
 
 
 class Refusal(StrEnum):
@@ -98,9 +98,9 @@ class JobRecords:
         """Record a new job as queued and give the message to send; were it not sent, the reconciler would.
 
         `known`: there is one of that id or name. `full`: *most* jobs of its priority are not over yet (0: however
-        many). `own_full`: *most_own* jobs of its owner are not.
+        many). `own_full`: *most_own* jobs of its owner are not. `over`: its batch wants no more jobs.
         """
-        options = manifest.options
+        options, batch = manifest.options, manifest.batch
         word, *messages = self._script.run(
             "create",
             manifest.id,
@@ -114,6 +114,7 @@ class JobRecords:
             most_own,
             pack_manifest(manifest.model_dump_json(exclude_none=True)),
             options.hook(),
+            f"{batch.id} {batch.item}" if batch else "",
         )
         return word, messages_of(messages if word == "created" else [])
 

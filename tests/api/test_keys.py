@@ -173,12 +173,15 @@ def test_with_a_foreign_key_nothing_of_anothers_is_seen_on_any_route(api: Api):
     mine, foreign = key(api), key(api)
     job_id = submit(api, mine, metadata=json.dumps({"mine": "sesame"})).json["id"]
     api.succeed(job_id)
+    batch = {"open": True, "metadata": {"mine": "sesame"}}
+    batch_id = api.client.post("/v1/batches", json=batch, headers=mine).json["id"]
     assert api.client.post("/v1/webhooks", json={"url": ELSEWHERE}, headers=mine).status_code == 201
     [endpoint] = api.client.get("/v1/webhooks", headers=mine).json["webhooks"]
     told = submit(api, mine).json["id"]
     api.fail(told)
     [delivery] = api.client.get(f"/v1/jobs/{told}/deliveries", headers=mine).json["deliveries"]
-    names = {"job_id": job_id, "webhook_id": endpoint["id"], "delivery_id": delivery["id"]}
+    names = {"job_id": job_id, "batch_id": batch_id}
+    names |= {"webhook_id": endpoint["id"], "delivery_id": delivery["id"]}
     upload = api.client.post("/v1/uploads", json={"filename": "sesame.wav", "bytes": 4}, headers=mine).json
     names |= {"upload_id": upload["id"], "number": "1"}
     document = api.client.get("/openapi.json").json

@@ -1,10 +1,14 @@
-"""Workers that die, stand still or run out of something: every job ends once, with the same bytes."""
+"""Workers that die, stand still or run out of something: every job ends once, with the same bytes; so does a batch."""
 
+import json
 import os
 import signal
 import time
 
+import numpy as np
 import pytest
+
+from tests.worker.test_steps import wav
 
 KINDS = ("split", "restore", "vocode", "stitch")
 
@@ -133,3 +137,73 @@ def test_what_is_not_done_in_time_is_handed_back(service, recording, expected):
             process.terminate()
         assert [process.wait(10) for process in old] == [0, 0]
     ends_once(service, job, expected)  # in less than a minute; a lease would have held for ten
+
+
+@pytest.fixture(scope="module")
+def short(service):
+    """Half a second in storage, and the sha256 of what becomes of it."""
+    data = wav(np.random.default_rng(7).uniform(-0.5, 0.5, 22_050).astype(np.float32)[:, None])
+    service.store.put("incoming/short.wav", data)
+    service.store.put("incoming/text.wav", b"no recording")
+    job = service.submit(data)
+    service.wait(job)
+    return data, service.result(job)
+
+
+def submit_batch(service, keys):
+    lines = [json.dumps({"custom_id": f"item-{n}", "input": {"key": key}}) for n, key in enumerate(keys)]
+    answer = service.client.post("/v1/batches", content="\n".join(lines), headers={"Content-Type": "application/jsonl"})
+    assert answer.status_code == 202, answer.text
+    return answer.json()["urls"]
+
+
+def batch_of(service, urls):
+    return service.client.get(urls["self"]).json()
+
+
+def manifest_of(service, urls, which):
+    answer = service.client.get(urls[which])
+    assert answer.status_code == 200, answer.text
+    return [json.loads(one) for one in answer.text.splitlines()]
+
+
+def test_a_batch_whose_leader_is_killed_in_the_middle_and_at_the_end(service, short):
+    data, expected = short
+    good = ["incoming/short.wav"] * 20
+    bad = ["incoming/missing.wav", "incoming/text.wav", "secret/key"]
+    service.arm("batch.record", "kill")
+    service.arm("batch.manifests", "kill")
+    urls = submit_batch(service, good[:10] + bad + good[10:])
+    service.until(lambda: service.sprung("batch.record"))
+    service.until(lambda: batch_of(service, urls)["request_counts"]["succeeded"] >= 3, seconds=60)
+    interactive = service.submit(data)
+    [job] = service.wait(interactive)
+    assert job["metrics"]["queue_seconds"] < 2
+    service.until(lambda: batch_of(service, urls)["completed_at"] is not None, seconds=90)
+    assert service.sprung("batch.manifests")
+    found = batch_of(service, urls)
+    assert found["status"] == "completed"
+    assert (found["request_counts"]["succeeded"], found["request_counts"]["failed"]) == (20, 3)
+    output, errors = manifest_of(service, urls, "output"), manifest_of(service, urls, "errors")
+    assert len({one["job_id"] for one in output}) == len(output) == 20
+    for one in output:
+        assert service.result(one["job_id"]) == expected
+        assert service.events(one["job_id"]) == ["queued", "processing", "succeeded"]
+    codes = {one["custom_id"]: one["error"]["code"] for one in errors}
+    assert codes == {"item-10": "input_missing", "item-11": "audio_unreadable", "item-12": "input_not_allowed"}
+
+
+def test_a_batch_that_is_canceled_in_the_middle(service, short):
+    with service.paced(0.3):
+        urls = submit_batch(service, ["incoming/short.wav"] * 30)
+        service.until(lambda: batch_of(service, urls)["request_counts"]["succeeded"] >= 2)
+        assert service.client.post(urls["cancel"]).status_code == 202
+        service.until(lambda: batch_of(service, urls)["completed_at"] is not None)
+    counts = batch_of(service, urls)["request_counts"]
+    assert batch_of(service, urls)["status"] == "canceled"
+    assert counts["succeeded"] >= 2
+    assert counts["canceled"] > 0
+    assert counts["succeeded"] + counts["canceled"] == counts["total"] == 30
+    assert len(manifest_of(service, urls, "output")) == counts["succeeded"]
+    assert len(manifest_of(service, urls, "errors")) == counts["canceled"]
+    assert service.raw.zcard("vfq:open:bulk") == 0

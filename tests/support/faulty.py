@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from shared.batches.records import BatchRecords
 from shared.queues import Dispatcher
 from shared.records import JobRecords
 from shared.settings import Settings, load_settings
@@ -90,6 +91,8 @@ def _break_steps() -> None:
     tasks.step_of = step_of  # type: ignore[assignment]
     for name in ("complete_split", "complete", "succeed"):
         _around(JobRecords, name, lambda _, __, claim, *a, **k: reached(f"{claim.piece.kind}.written"))
+    _around(JobRecords, "create", lambda *a, **k: reached("batch.manifest"), lambda *a, **k: reached("batch.record"))
+    _around(BatchRecords, "end", lambda *a, **k: reached("batch.manifests"), lambda *a, **k: reached("batch.end"))
 
 
 def _break_sending() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from shared.batches.records import BatchRecords
 from shared.jobs import JobInput, JobOptions, Manifest
 from shared.keys import source_key
 from shared.queues import STAGES, lanes_of
@@ -30,12 +31,13 @@ class Bench:
         terms = Terms(lease=made.lease_seconds, attempts=made.max_attempts)
         self.records = JobRecords(client, prefix="w:", terms=terms)
         self.retention = Retention(client, prefix="w:")
+        self.batches = BatchRecords(client, prefix="w:")
         self.repairs = Repairs(client, prefix="w:", attempts=made.max_attempts)
         self.store = open_storage(f"file://{folder}")
         self.leases = Leases(self.records, every=made.lease_seconds / 4)
         self.waiting = deque()
         self.sent = []
-        self.ctx = Context(made, self.records, self.retention, self.store, self, self.leases, engine)
+        self.ctx = Context(made, self.records, self.retention, self.batches, self.store, self, self.leases, engine)
 
     def send(self, messages):
         for message in messages:

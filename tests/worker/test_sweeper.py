@@ -147,10 +147,10 @@ def test_all_of_storage_is_looked_through_once_in_a_while(worker, monkeypatch):
     monkeypatch.setattr(worker.store, "list", lambda prefix, **_: listed.append(prefix) or [])
     for _ in range(5):
         look(worker)
-    assert listed == ["jobs/", "uploads/"]
+    assert listed == ["jobs/", "batches/", "uploads/"]
     worker.client.delete("w:turn:orphans")
     look(worker)
-    assert len(listed) == 4
+    assert listed == 2 * ["jobs/", "batches/", "uploads/"]
 
 
 def test_storage_that_is_away_leaves_all_for_the_next_look(worker, done, monkeypatch):

@@ -78,7 +78,7 @@ def _reviewed(task: Task, plan: Plan, result: Sound, output: JobOutput) -> JobOu
     put_receipt(task, plan.source, result, output, found)
     if found.needs_review:
         log.warning("result needs review", job_id=task.job_id, reasons=[reason.detail for reason in found.reasons])
-    return output.model_copy(update={"needs_review": found.needs_review})
+    return output.model_copy(update={"sha256": result.sha256, "needs_review": found.needs_review})
 
 
 def _upload(task: Task, path: Path, media_type: str) -> ObjectInfo:

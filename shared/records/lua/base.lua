@@ -1,6 +1,6 @@
 -- What all commands share. Every change of a job is one command a call, each atomic: the state that it leaves is
--- checked here. The files of this folder make one script: base, deliveries, callers, workers, repairs,
--- retention, run.
+-- checked here. The files of this folder make one script: base, deliveries, callers, workers, repairs, retention,
+-- batches, run.
 --
 -- Keys (p is the prefix, id the job); times are seconds by Redis's own clock:
 --   p job:{id}           HASH    state, version, owner, name, created, started, ended, priority, stages, deadline,
@@ -12,6 +12,7 @@
 --                                restore_model, vocode_model              who did it: numbers of labels
 --                                split, result                            the attempt that won
 --                                rough                                    a worker may still write: tidy twice
+--                                batch                                    "id item", of a job that belongs to one
 --                                hook, told                               its own webhook; when progress was last told
 --                                Of one that is over, only what is still told.
 --   p job:{id}:doc       STRING  what was asked, and when the job is over its output or error: shared/records/packing
@@ -140,9 +141,39 @@ local function event(state)
   owe_state(state)
 end
 
+-- A job of a batch is counted there, once that has counted it in; what else there is of batches: batches.lua.
+
+local function batch_key(name) return p .. 'batch:{' .. name .. '}' end
+local COUNTED = { processing = 'processing', canceling = 'processing', succeeded = 'succeeded', failed = 'failed',
+  expired = 'failed', canceled = 'canceled' }
+
+local function joined() return string.match(get('batch') or '', '^(%S+) (%d+)$') end
+
+local function tally(batch, item, from, to)
+  local key = batch_key(batch)
+  if redis.call('GETBIT', key .. ':made', item) == 0 or redis.call('SREM', key .. ':jobs', item) == 0 then return end
+  local before, after = COUNTED[from], COUNTED[to]
+  if before then redis.call('HINCRBY', key, before, -1) end
+  if after then redis.call('HINCRBY', key, after, 1) end
+  redis.call('HINCRBY', key, 'version', 1)
+  if OVER[to] then redis.call('SADD', key .. ':ended', item .. ' ' .. to)
+  else redis.call('SADD', key .. ':jobs', item) end
+end
+
+-- Count a job in; true if its batch had not.
+local function count_in(batch, item, state)
+  local key = batch_key(batch)
+  if redis.call('HEXISTS', key, 'ended') == 1 or redis.call('EXISTS', key) == 0 then return false end
+  if redis.call('SETBIT', key .. ':made', item, 1) == 1 then return false end
+  redis.call('SADD', key .. ':jobs', item)
+  tally(batch, item, 'queued', state)
+  return true
+end
+
 -- Each record that is over costs memory for weeks: it keeps what is still told of it.
 local function forget_plan(state)
   drop('created', 'priority', 'stages', 'deadline', 'reach', 'window', 'restore_next', 'vocode_next', 'front', 'split')
+  drop('batch')
   if state == 'succeeded' then drop('pieces', 'restore_done', 'vocode_done') end
 end
 
@@ -168,6 +199,8 @@ local function move(to)
   redis.call('ZADD', index_of(to), get('created'), id)
   redis.call('ZREM', p .. 'queued', id)
   if to == 'processing' then set('started', stamp(now())) end
+  local batch, item = joined()
+  if batch then tally(batch, item, from, to) end
   if OVER[to] then end_job(to, now()) end
   event(to)
   return true

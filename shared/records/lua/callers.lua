@@ -17,12 +17,20 @@ local function take_name(name)
   set('name', name)
 end
 
--- create(owner, name, created, priority, stages, deadline, most, most_own, document, hook)
+-- create(owner, name, created, priority, stages, deadline, most, most_own, document, hook, batch)
 -- -> {'created', message}, {'known', id} if the job is there, or one of this name, {'full'} if as many jobs of its
--- priority are not over yet, or {'own_full'} if as many of its owner are not. A deadline of 0: none; most of 0: however
--- many; a name or hook of '': none.
-function commands.create(owner, name, created, priority, stages, deadline, most, most_own, text, hook)
+-- priority are not over yet, {'own_full'} if as many of its owner are not, or {'over'} if its batch wants no more jobs.
+-- A deadline of 0: none; most of 0: however many; a name or hook of '': none. Of a batch: its id and the item's number;
+-- else empty.
+function commands.create(owner, name, created, priority, stages, deadline, most, most_own, text, hook, batch)
   if redis.call('EXISTS', job) == 1 then return { 'known', id } end
+  local within, item = string.match(batch, '^(%S+) (%d+)$')
+  if within then
+    local state = redis.call('HGET', batch_key(within), 'state')
+    if state == 'canceling' or state == 'canceled' or redis.call('GETBIT', batch_key(within) .. ':made', item) == 1 then
+      return { 'over' }
+    end
+  end
   local open = p .. 'open:' .. priority
   if tonumber(most) > 0 and redis.call('ZCARD', open) >= tonumber(most) then return { 'full' } end
   if tonumber(most_own) > 0 and open_jobs(owner) >= tonumber(most_own) then return { 'own_full' } end
@@ -37,6 +45,10 @@ function commands.create(owner, name, created, priority, stages, deadline, most,
     redis.call('ZADD', p .. 'deadlines', deadline, id)
   end
   redis.call('ZREM', p .. 'gone', id)
+  if within then
+    set('batch', batch)
+    count_in(within, item, 'queued')
+  end
   event('queued')
   send('split', false)
   return { 'created', messages[1] }

@@ -1,0 +1,1 @@
+"""Batches over HTTP: many jobs asked for at once."""

@@ -1,0 +1,322 @@
+"""Taking a batch in: its items go to storage as they come, then what was asked, then its record."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import redis
+from flask import Request
+
+from api.access import body_was_read
+from api.batches.errors import BatchNotFound, BatchNotOpen, InvalidBatch, TooManyBatches
+from api.batches.intake import Intake, Placed, from_jsonl, from_list
+from api.batches.schemas import BatchHead
+from api.bodies import json_body
+from api.caller import caller
+from api.errors import (
+    BeingTakenIn,
+    FieldError,
+    InputNotAllowed,
+    MalformedForm,
+    Unprocessable,
+    UnsupportedMedia,
+    UploadTooLarge,
+)
+from api.forms import pieces, receive
+from api.options import InputReference, read_options, validated
+from api.services import Services
+from api.strictjson import NotJson, parse
+from api.submit import named_input
+from api.webhooks.guard import refuse_bad_url
+from shared import log
+from shared.batches.keys import batch_key, batch_prefix, closed_key, draft_key, items_key
+from shared.batches.model import BatchManifest, BatchRecord, BatchStatus
+from shared.errors import InvalidKey, QueueUnavailable, StorageError
+from shared.inputs import allowed_prefixes
+from shared.jobs import JobOptions
+from shared.storage.keys import check_prefix
+
+#: Of a list of items.
+MOST_BYTES = 256 * 1024**2
+#: Items that are added to an open batch at a time: Redis looks at their names in one step.
+MOST_ADDED = 5000
+JSONL = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "application/ndjson")
+
+_Checked = TypeVar("_Checked")
+_HEAD = tuple(BatchHead.model_fields)
+_SOURCES = ("items", "prefix", "input", "open")
+_log = log.logger("api")
+
+
+def submit(to: Services, request: Request) -> BatchRecord:
+    """Read the request and make its batch.
+
+    Raises:
+        RequestError: if it cannot be done as asked; nothing of it is left then.
+        QueueUnavailable: the same, if Redis is down.
+        StorageError: the same for storage.
+    """
+    _plain(request)
+    to.admission.check_servers()
+    batch_id = uuid.uuid4().hex
+    try:
+        if request.mimetype in JSONL:
+            manifest = _from_lines(to, request, batch_id)
+        elif request.mimetype == "multipart/form-data":
+            manifest = _from_form(to, request, batch_id)
+        elif request.mimetype == "application/json":
+            manifest = _from_json(to, request, batch_id)
+        else:
+            raise UnsupportedMedia(
+                "Send application/jsonl with an item a line, multipart/form-data with such a file, or application/json."
+            )
+        return _accept(to, manifest)
+    except BaseException:
+        _forget(to, batch_id)
+        raise
+
+
+def add(to: Services, request: Request, batch: BatchRecord) -> BatchRecord:
+    """Add items to an open batch; all of them or none.
+
+    Raises:
+        RequestError, QueueUnavailable, StorageError: if it cannot be done.
+    """
+    _plain(request)
+    placed: Iterator[Placed]
+    if request.mimetype in JSONL:
+        placed = from_jsonl(_body(request), to.settings)
+    elif request.mimetype == "application/json":
+        body = json_body(request.stream)
+        if unknown := body.keys() - {"items"}:
+            raise Unprocessable.of(*(FieldError(f"#/{name}", "there is no field of this name") for name in unknown))
+        placed = from_list(body.get("items"))
+    else:
+        raise UnsupportedMedia("Send application/jsonl with an item a line, or application/json with `items`.")
+    lock = to.taking_lock(batch.id, seconds=60)
+    try:
+        if not lock.acquire(blocking_timeout=10):
+            raise BeingTakenIn("Other items of this batch are being taken in; ask again.", headers={"Retry-After": "1"})
+    except redis.RedisError as error:
+        raise QueueUnavailable(f"Redis cannot be used right now ({type(error).__name__})") from error
+    try:
+        return _add(to, batch.id, placed)
+    finally:
+        with suppress(redis.RedisError):
+            lock.release()
+
+
+def close(to: Services, batch: BatchRecord) -> BatchRecord:
+    """Let no more items come to an open batch; one that is closed already stays as it is.
+
+    Raises:
+        BatchNotOpen: if it is being stopped, or over.
+    """
+    if batch.status is BatchStatus.OPEN:
+        if not batch.counts.total:
+            raise InvalidBatch("There is no item in it; add some, or cancel it.", [FieldError("#", "has no items")])
+        to.store.put(closed_key(batch.id), b"")
+        to.batches.close(batch.id)
+    elif batch.status is not BatchStatus.PROCESSING:
+        raise _not_open(batch.status)
+    return _again(to, batch.id)
+
+
+def _add(to: Services, batch_id: str, placed: Iterator[Placed]) -> BatchRecord:
+    batch = _again(to, batch_id)
+    if batch.status is not BatchStatus.OPEN:
+        raise _not_open(batch.status)
+    first = batch.counts.total
+    intake = Intake(
+        to.settings, batch.manifest.options, most=min(MOST_ADDED, max(0, to.settings.max_batch_items - first))
+    )
+    _write(to, items_key(batch_id, first), intake, placed)
+    word = to.batches.grow(batch_id, first, intake.names)
+    if word == "grown":
+        return _again(to, batch_id)
+    to.store.delete(items_key(batch_id, first))
+    if isinstance(word, list):
+        detail = "is the name of another item of the batch"
+        raise InvalidBatch.of(*(FieldError(f"{intake.places[index]}/custom_id", detail) for index in word))
+    if word == "moved":
+        raise BeingTakenIn(
+            "Other items of this batch were taken in meanwhile; ask again.", headers={"Retry-After": "1"}
+        )
+    raise _not_open(_again(to, batch_id).status)
+
+
+def _from_lines(to: Services, request: Request, batch_id: str) -> BatchManifest:
+    args = request.args.to_dict()
+    head = _head(to, {name: _json_text(name, text) for name, text in args.items()})
+    return _with_items(to, head, batch_id, from_jsonl(_body(request), to.settings))
+
+
+def _from_form(to: Services, request: Request, batch_id: str) -> BatchManifest:
+    boundary = request.mimetype_params.get("boundary", "")
+    if not boundary or len(boundary) > 200 or not boundary.isascii():
+        raise MalformedForm("Content-Type names no usable boundary.")
+    with to.store.writer(draft_key(batch_id)) as out:
+        upload = receive(request.stream, boundary.encode(), out, max_bytes=MOST_BYTES)
+        body_was_read()
+        fields: dict[str, Any] = {}
+        for name, text in upload.fields:
+            if name in fields:
+                raise Unprocessable.of(FieldError(f"#/{name}", "is given twice"))
+            fields |= {name: _json_text(name, text)} if text.strip() else {}
+        head = _head(to, fields)
+        out.commit()
+    try:
+        return _with_items(to, head, batch_id, from_jsonl(to.store.stream(draft_key(batch_id)), to.settings))
+    finally:
+        with suppress(StorageError):
+            to.store.delete(draft_key(batch_id))
+
+
+def _from_json(to: Services, request: Request, batch_id: str) -> BatchManifest:
+    body = json_body(request.stream)
+    given = [name for name in _SOURCES if body.get(name) not in (None, False)]
+    if len(given) != 1:
+        raise Unprocessable.of(FieldError("#", f"must have one of {', '.join(_SOURCES)}"))
+    head = _head(to, {name: value for name, value in body.items() if name not in _SOURCES})
+    value = body[given[0]]
+    if given == ["items"]:
+        return _with_items(to, head, batch_id, from_list(value))
+    if given == ["prefix"]:
+        return _manifest(to, head, batch_id, prefix=_prefix(to, value))
+    if given == ["open"]:
+        if value is not True:
+            raise Unprocessable.of(FieldError("#/open", "must be true or false"))
+        return _manifest(to, head, batch_id, open=True)
+    named = _at("input", lambda: validated(value, model=InputReference))
+    if named.key is None:
+        raise InputNotAllowed("A list of items is read from storage.", [FieldError("#/input", "must name a `key`")])
+    source = named_input(to, named, batch_id)
+    return _with_items(to, head, batch_id, from_jsonl(to.store.stream(source.key), to.settings))
+
+
+def _with_items(to: Services, head: BatchHead, batch_id: str, placed: Iterator[Placed]) -> BatchManifest:
+    intake = Intake(to.settings, head.options, most=to.settings.max_batch_items)
+    _write(to, items_key(batch_id, 0), intake, placed)
+    return _manifest(to, head, batch_id, total=len(intake.names))
+
+
+def _write(to: Services, key: str, intake: Intake, placed: Iterator[Placed]) -> None:
+    with to.store.writer(key, content_type="application/jsonl") as out:
+        for line in intake.lines(placed):
+            out.write(line)
+        out.commit()
+
+
+def _manifest(to: Services, head: BatchHead, batch_id: str, **more: Any) -> BatchManifest:
+    asking = caller()
+    return BatchManifest(
+        id=batch_id,
+        created_at=round(to.records.now(), 6),
+        owner=asking.owner,
+        max_open=asking.max_open,
+        **head.model_dump(),
+        **more,
+    )
+
+
+def _accept(to: Services, manifest: BatchManifest) -> BatchRecord:
+    text = manifest.model_dump_json()
+    to.store.put(batch_key(manifest.id), text.encode(), content_type="application/json")
+    most = to.settings.max_open_batches
+    if to.batches.create(manifest, most_open=most) == "full":
+        raise TooManyBatches(
+            f"{most} batches of this key are not over, as many as it may have; send this one when some are.",
+            headers={"Retry-After": "60"},
+        )
+    return _again(to, manifest.id)
+
+
+def _again(to: Services, batch_id: str) -> BatchRecord:
+    record = to.batches.get(batch_id)
+    if record is None:
+        raise BatchNotFound("There is no batch of this id; it may have been deleted.")
+    return record
+
+
+def _forget(to: Services, batch_id: str) -> None:
+    try:
+        to.store.delete_prefix(batch_prefix(batch_id))
+    except StorageError as error:
+        _log.warning("objects of a refused batch stay in storage", batch_id=batch_id, reason=error.message)
+
+
+def _head(to: Services, given: dict[str, Any]) -> BatchHead:
+    """Check what is asked of all items together: a fault here would be one of every item."""
+    head = validated({name: value for name, value in given.items() if value is not None}, model=BatchHead)
+    _at("options", lambda: read_options({**head.options}, to.settings, model=JobOptions))
+    read_options({"metadata": head.metadata}, to.settings, model=JobOptions)
+    refuse_bad_url(head.webhook, to.settings, "#/webhook")
+    return head
+
+
+def _at(field: str, check: Callable[[], _Checked]) -> _Checked:
+    """Check what stands in a field of the request: faults are told with their place in the whole.
+
+    Raises:
+        Unprocessable: with them.
+    """
+    try:
+        return check()
+    except Unprocessable as error:
+        raise type(error).of(
+            *(FieldError(f"#/{field}{fault.pointer[1:]}", fault.detail) for fault in error.errors)
+        ) from None
+
+
+def _prefix(to: Services, prefix: object) -> str:
+    allowed = allowed_prefixes(to.settings)
+    place = "#/prefix"
+    if not isinstance(prefix, str):
+        raise Unprocessable.of(FieldError(place, "must be a text"))
+    try:
+        check_prefix(prefix)
+    except InvalidKey as error:
+        raise InputNotAllowed("This is no prefix of keys.", [FieldError(place, "is no prefix of keys")]) from error
+    if not prefix.startswith(allowed):
+        detail = f"is not under a prefix from which this service takes recordings ({', '.join(allowed) or 'none'})"
+        raise InputNotAllowed(f"The prefix {detail}.", [FieldError(place, detail)])
+    if next(to.store.list(prefix, limit=1), None) is None:
+        raise InvalidBatch("No object lies under the prefix.", [FieldError(place, "names no object")])
+    return prefix
+
+
+def _json_text(name: str, text: str) -> Any:
+    """Read what a form or a query holds as JSON; an address stands there as it is."""
+    if name == "webhook" or name not in _HEAD:
+        return text
+    if name == "webhook_events_filter" and not text.lstrip().startswith("["):
+        return [part.strip() for part in text.split(",")]
+    try:
+        return parse(text)
+    except NotJson as error:
+        raise Unprocessable.of(FieldError(f"#/{name}", f"is not JSON: {error}")) from None
+
+
+def _body(request: Request) -> Iterator[bytes]:
+    """Read a list of items as it comes.
+
+    Raises:
+        UploadTooLarge: if it is larger than any list can be.
+    """
+    size = 0
+    for piece in pieces(request.stream):
+        size += len(piece)
+        if size > MOST_BYTES:
+            raise UploadTooLarge(f"A list of items may have {MOST_BYTES} bytes.")
+        yield piece
+    body_was_read()
+
+
+def _plain(request: Request) -> None:
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("Send the body as it is, without Content-Encoding.")
+
+
+def _not_open(status: BatchStatus) -> BatchNotOpen:
+    return BatchNotOpen(f"The batch is {status}: no items can be added.")
