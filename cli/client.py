@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
 from urllib.parse import quote, urlsplit
@@ -147,6 +148,30 @@ class Client:
         except OSError as error:
             raise CommandError(f"{target} cannot be written: {error.strerror}.") from None
 
+    def once(self, method: str, path: str, **parts: Any) -> httpx.Response:
+        """Ask once, and give the answer, whatever it is.
+
+        Raises:
+            ServerUnreachable: if there is none.
+        """
+        try:
+            return self._http.request(method, path, **parts)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from None
+
+    @contextmanager
+    def opened(self, path: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """Read, and give the answer, whatever it is, before its body; redirects are followed.
+
+        Raises:
+            ServerUnreachable: if there is none, or if it breaks off.
+        """
+        try:
+            with self._http.stream("GET", path, headers=dict(headers), follow_redirects=True) as answer:
+                yield answer
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from None
+
     def _get(self, path: str, query: Mapping[str, str] | None = None) -> httpx.Response:
         """Read, and try again for a while if the server is away: it may be restarting."""
         deadline = time.monotonic() + self._patience
@@ -223,6 +248,11 @@ def _checked(answer: httpx.Response) -> httpx.Response:
     if answer.status_code in _AWAY and answer.request.method == "GET":
         raise _Away(problem)
     raise problem
+
+
+def problem_of(answer: httpx.Response) -> ServerProblem:
+    """Tell what an answer says is wrong."""
+    return _problem(answer)
 
 
 def _problem(answer: httpx.Response) -> ServerProblem:

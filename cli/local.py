@@ -55,7 +55,7 @@ def _wait(process: Process, data: Path) -> str:
     deadline = time.monotonic() + _START_SECONDS
     while process.status() is None:
         facts = told(data)
-        if "url" in facts:
+        if "url" in facts and facts.get("pid") == process.pid:  # otherwise it is what a stack left that was killed
             return str(facts["url"])
         if time.monotonic() > deadline:
             raise StackError(f"The stack was not ready after {_START_SECONDS:.0f} s.")

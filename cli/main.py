@@ -32,6 +32,13 @@ class ModelChoice(StrEnum):
     baseline = "baseline"
 
 
+class OnError(StrEnum):
+    """What an archive does when a file fails."""
+
+    go_on = "continue"
+    stop = "stop"
+
+
 Server = Annotated[
     str | None, typer.Option("--server", envvar="VFQ_SERVER", help="URL of the service.", show_default=False)
 ]
@@ -136,6 +143,69 @@ def restore(
         "output.channels": channels,
     }
     run_restore(files, server, out, fields, _value(models), overwrite=overwrite, as_json=json)
+
+
+@app.command()
+def archive(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Folder with the recordings.", exists=True, file_okay=False)
+    ],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the results.", show_default=False)],
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Take the folders in it as well.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what OUT holds.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do everything again, and replace what OUT holds.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Trust no size and time: compare checksums.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="So many files on their way at once.")] = 8,
+    on_error: Annotated[OnError, typer.Option(help="What to do when a file fails.")] = OnError.go_on,
+    report: Annotated[Path | None, typer.Option(help="File for a line of JSON per file.")] = None,
+    receipts: Annotated[bool, typer.Option("--receipts", help="Keep its receipt beside each result.")] = False,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds for which the server may be away.")] = 3600.0,
+    server: Server = None,
+    mode: Annotated[int | None, typer.Option(help="VoiceFixer's mode: 0, 1 or 2.", show_default="0")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of mode 2.")] = None,
+    stages: Annotated[str | None, typer.Option(help="restore, vocode, or both.", show_default="restore,vocode")] = None,
+    format_: Annotated[str | None, typer.Option("--format", help="wav, flac, aiff, ogg, mp3.")] = None,
+    sample_rate: Annotated[str | None, typer.Option(help="Hz, or input.")] = None,
+    bit_depth: Annotated[int | None, typer.Option(help="16, 24, or 32 (float).")] = None,
+    channels: Annotated[str | None, typer.Option(help="A number, input, or mono.")] = None,
+    deadline: Annotated[float | None, typer.Option(help="Give up on a job after so many seconds.")] = None,
+    metadata: Annotated[str | None, typer.Option(help="JSON object of yours, kept with each job.")] = None,
+    models: Models = None,
+    json: Json = False,
+) -> None:
+    """Restore a folder of recordings into another one, once each; a run that was killed goes on with --resume."""
+    from cli.archive.command import run_archive
+    from cli.archive.order import Order
+
+    options: dict[str, object] = {
+        "mode": mode,
+        "seed": seed,
+        "stages": stages,
+        "priority": "bulk",
+        "deadline_seconds": deadline,
+        "metadata": metadata,
+        "output.format": format_,
+        "output.sample_rate": sample_rate,
+        "output.bit_depth": bit_depth,
+        "output.channels": channels,
+    }
+    order = Order(
+        source=source,
+        target=target,
+        fields={name: str(value) for name, value in options.items() if value is not None},
+        models=_value(models),
+        recursive=recursive,
+        resume=resume,
+        fresh=fresh,
+        verify=verify,
+        jobs=jobs,
+        on_error=on_error.value,
+        report=report,
+        receipts=receipts,
+        patience=patience,
+    )
+    run_archive(order, options, server, dry_run=dry_run, as_json=json)
 
 
 @app.command()
