@@ -59,6 +59,10 @@ class Door:
         """Ask for a job."""
         return self._json("GET", f"/v1/jobs/{job_id}", 200)
 
+    def get(self, path: str) -> dict[str, Any]:
+        """Read any other address."""
+        return self._json("GET", path, 200)
+
     def wait(self, job_id: str, *, every: float) -> dict[str, Any]:
         """Poll until a job has succeeded."""
         while True:

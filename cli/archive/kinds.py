@@ -11,9 +11,9 @@ from pathlib import PurePath
 _AUDIO = """
 wav wave bwf rf64 w64 aif aiff aifc flac ogg oga opus spx mp1 mp2 mp3 mpa m4a m4b m4p m4r aac adts ac3 eac3 amr awb
 3ga au snd caf voc sph nist 8svx svx 16sv iff ape wv tta tak dsf mpc mp+ wma ra dts
-mp4 m4v mov qt 3gp 3g2 mkv mka webm avi asf wmv flv f4v mpg mpeg vob ts mts m2ts m2t mxf rm rmvb ogv ogx
+mp4 m4v mov qt 3gp 3g2 mkv mka webm avi asf wmv flv f4v mpg mpeg vob m2ts m2t mxf rm rmvb ogv ogx
 """
-#: Known to be something else, so that they need not be opened.
+#: Known to be something else, so that they need not be opened. `.ts` and `.mts` are programs as often as videos.
 _OTHER = """
 txt md rst pdf doc docx odt rtf xls xlsx ods csv tsv json jsonl xml html htm css js yaml yml toml ini cfg conf log
 nfo cue m3u m3u8 pls xspf sfv md5 sha1 sha256 sha512 ffp accurip asd pek pkf reapeaks sesx aup aup3 als rpp srt vtt
