@@ -1,7 +1,6 @@
 """One trial: an archive, a service, runs that are killed, one that is not, and what came of it."""
 
 import http.client
-import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,8 +48,8 @@ def try_out(folder: Path, files: int, broken: int, kills: int, jobs: int) -> Tri
     """Restore an archive of *files* good and *broken* bad recordings, with *kills* of the command on the way."""
     made = make_archive(folder / "in", files, broken)
     trial = Trial()
-    with _service(folder) as (running, client), running.door() as door:
-        right = {kind: _alone(running, door, data, kind) for kind, data in made.kinds.items() if kind in _used(made)}
+    with _service(folder) as (running, client):
+        right = _alone(running, made)
         asked = Asked(folder / "in", folder / "out", folder / "report.jsonl", f"http://127.0.0.1:{running.port}", jobs)
         before = _checksums(folder / "in")
         with Watch(running, client) as watch:
@@ -61,10 +60,10 @@ def try_out(folder: Path, files: int, broken: int, kills: int, jobs: int) -> Tri
             trial.seconds.append(seconds)
         trial.seen = watch.seen
         report = read_report(asked.report)
-        made_jobs = archive_jobs(door)
+        made_jobs = _jobs(running)
         trial.problems = shortcomings(made, folder / "out", report, right, made_jobs)
         again, trial.idle_seconds = run_to_end(asked, "--resume")
-        if again != trial.status or len(archive_jobs(door)) != len(made_jobs):
+        if again != trial.status or len(_jobs(running)) != len(made_jobs):
             trial.problems.append(f"a run with nothing to do ended with {again}, or made jobs")
     if _checksums(folder / "in") != before:
         trial.problems.append("the recordings have changed")
@@ -84,19 +83,25 @@ def _service(folder: Path) -> Iterator[tuple[Service, Any]]:
             yield running, connect(server.url)
 
 
-def _used(made: Made) -> set[str]:
-    return set(made.good.values())
+def _jobs(running: Service) -> list[dict[str, Any]]:
+    with running.door() as door:
+        return archive_jobs(door)
 
 
-def _alone(running: Service, door: Door, data: bytes, kind: str) -> str:
-    """Restore a recording by itself; gives the sha256 of the result."""
+def _alone(running: Service, made: Made) -> dict[str, str]:
+    """Restore a recording of each kind by itself; gives the sha256 of the results."""
+    with running.door() as door:
+        return {kind: _restored(running, door, made.kinds[kind]) for kind in sorted(set(made.good.values()))}
+
+
+def _restored(running: Service, door: Door, data: bytes) -> str:
     job = door.wait(str(door.submit(form_of(data))["id"]), every=0.05)
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)
     try:
         connection.request("GET", f"/v1/jobs/{job['id']}/result")
         answer = connection.getresponse()
         if answer.status != 200:
-            raise SystemExit(f"{kind}: no result: {json.loads(answer.read())}")
+            raise SystemExit(f"there is no result of {job['id']}: {answer.read()!r}")
         return sha256(answer.read()).hexdigest()
     finally:
         connection.close()

@@ -67,7 +67,7 @@ def _restore(order: Order, server: str | None, totals: Totals, *, as_json: bool)
         look = Tools(order, manifest, shelf, stop, None)
         walk = _walk(order)
         service = None
-        if server or order.verify or order.fresh or any(not is_settled(look, one) for one in walk if one.wanted):
+        if order.verify or order.fresh or any(not is_settled(look, one) for one in walk if one.wanted):
             url = opened.enter_context(_server(server, order))
             # A stack of this command's own has no keys.
             client = opened.enter_context(Client(url, key=None if server else ""))

@@ -25,7 +25,7 @@ _PIECE = 1 << 18
 _AWAY = (408, 500, 502, 503, 504)
 #: What may be one file's alone, for which the others are not to wait.
 _OF_ONE_FILE = ("internal_error", "object_missing", "storage_error")
-_TRIES = 5
+_TRIES = 4
 #: With one of these no other file would fare better: no key, a key that may not, a server that knows no such route.
 _HOPELESS = (401, 403, 405)
 _LONGEST_PAUSE = 30.0
@@ -140,7 +140,12 @@ class Service:
 
     def receipt(self, job: Document) -> object | None:
         """Read the receipt of a job; None from a server that writes none."""
-        answer = self._insist(lambda: self._client.once("GET", _path(str(job["id"]), "/receipt")))
+        try:
+            answer = self._insist(lambda: self._client.once("GET", _path(str(job["id"]), "/receipt")))
+        except ServerProblem as problem:
+            if problem.status != 404:
+                raise
+            return None
         return answer.json() if answer.is_success else None
 
     def forget(self, job: Document) -> None:

@@ -91,7 +91,7 @@ class Walk:
         if self._recursive:
             below += [f"{folder}/{name}" if folder else name for name in folders]
         else:
-            yield from (Found(name, skip="folder") for name in folders)
+            yield from (Found(name, skip="not_recursive") for name in folders)
 
     def _file(self, entry: os.DirEntry[str], path: str) -> Found:
         try:
