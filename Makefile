@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint parity seams engine overhead scale memory rest chaos webhooks polls fair batch up clean
+.PHONY: help demo test lint parity seams engine overhead scale memory rest chaos webhooks polls fair archive batch up clean
 
 PYTHON ?=
 TORCH_INDEX ?=
@@ -66,6 +66,9 @@ fair: $(STAMPS)/standalone ## who waits how long: a ten-hour job, a thousand sma
 
 batch: $(STAMPS)/standalone ## what 50,000 waiting items cost Redis, and who waits while a batch is done
 	@$(PY) -m bench.batch $(ARGS)
+
+archive: $(STAMPS)/standalone ## an archive of a thousand files, with the command killed on the way
+	@$(PY) -m bench.archive $(ARGS)
 
 clean: ## remove the environments and everything made
 	@rm -rf .venv .venv-swift .venv-swift-data build demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

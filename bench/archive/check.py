@@ -28,6 +28,7 @@ def shortcomings(
         if line is None or line["status"] != "failed" or not (line["error"] or {}).get("message"):
             found.append(f"{path!r} has no reason: {line}")
     found += [f"{path!r} is not skipped" for path in made.strangers if report.get(path, {}).get("status") != "skipped"]
+    found += [f"{path} is left over" for path in target.rglob("*.part")]
     outputs = [line["output"] for line in report.values() if line["output"]]
     found += [f"{output!r} is the output of {times} files" for output, times in Counter(outputs).items() if times > 1]
     return found + _counted(made, jobs)

@@ -16,6 +16,7 @@ from worker.models.constants import SAMPLE_RATE
 _SECONDS = (0.4, 0.7, 1.0, 1.3, 1.7, 2.0, 2.4, 3.0)
 _FORMS = (("wav", "PCM_16"), ("flac", "PCM_16"), ("aiff", "PCM_24"), ("wav", "PCM_24"), ("ogg", "VORBIS"))
 _PER_FOLDER = 40
+_FEWEST_KINDS = 6
 
 
 @dataclass
@@ -40,13 +41,12 @@ class Made:
 def make_archive(folder: Path, good: int, broken: int) -> Made:
     """Write an archive of so many recordings."""
     made = Made()
-    for seconds in _SECONDS:
-        for form, subtype in _FORMS:
-            made.kinds[f"{seconds} {form} {subtype}"] = _encoded(audio_of(seconds), form, subtype)
-    kinds = list(made.kinds)
+    kinds = [(seconds, *form) for seconds in _SECONDS for form in _FORMS][: max(_FEWEST_KINDS, good // 10)]
+    for seconds, form, subtype in kinds:
+        made.kinds[f"{seconds} {form} {subtype}"] = _encoded(audio_of(seconds), form, subtype)
     for number in range(good):
-        kind = kinds[number % len(kinds)]
-        extension = kind.split()[1]
+        seconds, extension, subtype = kinds[number % len(kinds)]
+        kind = f"{seconds} {extension} {subtype}"
         path = f"shelf {number // _PER_FOLDER:02d}/{_name(number)}.{extension}"
         _write(folder, path, made.kinds[kind])
         made.good[path] = kind

@@ -12,7 +12,7 @@ from bench.service import Service, form_of
 from shared.queues import STAGES, queues_of
 
 _PAUSE_SECONDS = 2.0
-_LOOK_SECONDS = 0.25
+_LOOK_SECONDS = 0.1
 
 
 @dataclass

@@ -139,10 +139,11 @@ class Manifest:
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-        self._index.close()
+        with self._lock:
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
+            self._index.close()
 
     def _reopen(self) -> None:
         there = self._file >= 0
