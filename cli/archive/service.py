@@ -20,7 +20,6 @@ from cli.client import Client, Document, problem_of
 from cli.errors import CommandError, ServerProblem, ServerUnreachable
 from shared.jobs import TERMINAL
 
-_PIECE = 1 << 18
 #: The server, or what is before it, is not there for the moment.
 _AWAY = (408, 500, 502, 503, 504)
 #: What may be one file's alone, for which the others are not to wait.
@@ -115,7 +114,10 @@ class Service:
 
     def has_result(self, job: Document) -> bool:
         """Whether the result of a job that has succeeded is still there."""
-        return self._insist(lambda: self._client.once("HEAD", _path(str(job["id"]), "/result"))).status_code < 400
+        path = _path(str(job["id"]), "/result")
+        return self._insist(
+            lambda: self._client.once("HEAD", path, follow_redirects=True), from_storage=True
+        ).is_success
 
     def fetch(self, job: Document, target: Path) -> Fetched:
         """Write the result of a job into a file: whole, as long as the job says, and on the disk.
@@ -128,7 +130,7 @@ class Service:
         try:
             with _created(target) as file:
                 download = _Download(self._client, str(job["id"]), file, self._stop)
-                answer = self._insist(download.go_on)
+                answer = self._insist(download.go_on, from_storage=True)
                 if not answer.is_success:
                     raise FileTrouble(Trouble.RESULT_GONE, problem_of(answer).message)
                 os.fsync(file)
@@ -153,8 +155,8 @@ class Service:
         with suppress(CommandError):
             self._client.once("DELETE", _path(str(job["id"])))
 
-    def _insist(self, ask: Callable[[], httpx.Response]) -> httpx.Response:
-        """Ask until there is an answer that stands.
+    def _insist(self, ask: Callable[[], httpx.Response], *, from_storage: bool = False) -> httpx.Response:
+        """Ask until there is an answer that stands; one *from_storage* may be that of an S3 server, about one object.
 
         Raises:
             ArchiveError: if there is none for as long as the patience lasts, or one that no file will change.
@@ -177,7 +179,8 @@ class Service:
                 if answer.status_code == 429 or problem.problem_code == "being_taken_in":
                     deadline = time.monotonic() + self._patience  # it is there, and asks for time
                 elif answer.status_code not in _AWAY or (tries >= _TRIES and problem.problem_code in _OF_ONE_FILE):
-                    _give_up_if_hopeless(problem)
+                    if not (from_storage and problem.problem_code == "not_our_server"):
+                        _give_up_if_hopeless(problem)
                     return answer
             if time.monotonic() > deadline:
                 raise ArchiveError(f"{problem.message} What is done is kept: go on with --resume.") from None
@@ -216,7 +219,9 @@ class _Download:
                 self._begin()
             etag = answer.headers.get("ETag", "")
             self._etag = "" if etag.startswith("W/") else etag
-            for piece in answer.iter_raw(_PIECE):
+            for (
+                piece
+            ) in answer.iter_raw():  # as it comes: what waits to be a larger piece is lost when the connection breaks
                 self._stop.check()
                 self.digest.update(piece)
                 self.size += len(piece)

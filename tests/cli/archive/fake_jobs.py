@@ -36,6 +36,7 @@ class FakeJobs:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     results: dict[str, bytes] = field(default_factory=dict)
     receipts: bool = False
+    elsewhere: bool = False
     put: list[str] = field(default_factory=list)
     fields: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -47,6 +48,8 @@ class FakeJobs:
             self.asked.append(f"{method} {path}")
             if path != "/healthz" and self.first.get(method):
                 return self.first[method].pop(0)
+            if path.startswith("/s3/"):
+                return self._stored(path.removeprefix("/s3/"), headers)
             match = re.fullmatch(r"/v1/jobs/([^/]+)(/\w+)?", path)
             if match is None:
                 return document({"status": "ok"})
@@ -97,7 +100,17 @@ class FakeJobs:
         self.results[number] = result
         return job
 
+    def _stored(self, number: str, headers: Any) -> Answer:
+        """As a presigned URL answers."""
+        if number not in self.results:
+            return Answer(404, b"<Error><Code>NoSuchKey</Code></Error>", "application/xml")
+        data = self.results[number]
+        first = int(headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        return Answer(206 if "Range" in headers else 200, data[first:], "audio/flac")
+
     def _result(self, job: dict[str, Any]) -> Answer:
+        if self.elsewhere:
+            return Answer(302, b"", "text/plain")
         if job["id"] not in self.results:
             return problem(410, "result_gone", "The result was deleted from storage; send the recording again.")
         return Answer(200, self.results[job["id"]], "audio/flac")
@@ -121,6 +134,10 @@ def fake_jobs(**facts: Any) -> Iterator[FakeJobs]:
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.type)
             self.send_header("Content-Length", str(answer.promised or len(answer.body)))
+            if answer.status == 302:
+                self.send_header("Location", f"/s3/{self.path.split('/')[3]}")
+            if answer.status in (200, 206) and self.path.startswith("/s3/"):
+                self.send_header("ETag", '"5"')
             if answer.status in (409, 429, 503):
                 self.send_header("Retry-After", "0.1")
             self.end_headers()

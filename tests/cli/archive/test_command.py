@@ -2,6 +2,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,28 @@ def test_a_result_that_breaks_off_is_fetched_whole(archive: Archive, target: Pat
 
         server.answer = breaking  # type: ignore[method-assign]
         assert archive(server.url).exit_code == 0
+    assert (target / "a.flac").read_bytes() == whole
+
+
+def test_results_are_fetched_where_they_lie_and_what_arrived_is_kept(archive: Archive, target: Path) -> None:
+    whole = b"restored sound of a.wav"
+    ranges = []
+    with fake_jobs(elsewhere=True) as server:
+        stored = server._stored
+
+        def breaking(number: str, headers: dict[str, str]) -> Answer:
+            answer = stored(number, headers)
+            ranges.append(headers.get("Range"))
+            return replace(answer, body=answer.body[:9], promised=len(whole)) if len(ranges) == 1 else answer
+
+        server._stored = breaking  # type: ignore[method-assign,assignment]
+        assert archive(server.url, "--jobs", "1").exit_code == 0
+        assert (target / "a.flac").read_bytes() == whole
+        assert ranges[:2] == [None, "bytes=9-"]
+        (target / "a.flac").unlink()
+        server.results.clear()  # the storage answers then, in a language of its own
+        again = archive(server.url, "--resume")
+    assert lines_of(again.stdout)["a.wav"]["attempt"] == 2
     assert (target / "a.flac").read_bytes() == whole
 
 
