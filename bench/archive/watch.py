@@ -10,6 +10,7 @@ import redis
 from bench.overhead import wav_of
 from bench.service import Service, form_of
 from shared.queues import STAGES, queues_of
+from shared.settings import load_settings
 
 _PAUSE_SECONDS = 2.0
 _LOOK_SECONDS = 0.1
@@ -71,7 +72,7 @@ class Watch:
                 self.seen.waits.append(float(job["metrics"]["queue_seconds"]))
 
     def _look(self) -> None:
-        queues = queues_of(STAGES)
+        queues = [load_settings().key_prefix + queue for queue in queues_of(STAGES)]
         while not self._over.is_set():
             self.seen.memory = max(self.seen.memory, _memory(self._client))
             with self._client.pipeline(transaction=False) as pipe:

@@ -201,6 +201,24 @@ def test_restarts_and_refusals_that_pass_are_outlasted(archive: Archive) -> None
     assert len(server.jobs) == 3
 
 
+def test_a_job_whose_answer_was_lost_is_not_made_twice(archive: Archive) -> None:
+    lost = []
+    with fake_jobs() as server:
+        answer = server.answer
+
+        def losing(method: str, path: str, *rest: object) -> Answer:
+            given = answer(method, path, *rest)
+            if method == "PUT" and len(lost) < 3:
+                lost.append(path)
+                return DEATH
+            return given
+
+        server.answer = losing  # type: ignore[method-assign]
+        done = archive(server.url)
+    assert done.exit_code == 0, done.output
+    assert len(lost) == len(server.put) == 3
+
+
 def test_a_result_that_breaks_off_is_fetched_whole(archive: Archive, target: Path) -> None:
     whole = b"restored sound of a.wav"
     broken = [Answer(200, whole[:5], "audio/flac", promised=len(whole))]

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -52,12 +53,21 @@ def test_links_lead_to_files_and_never_round_in_circles(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
-def test_a_folder_that_cannot_be_read_is_an_error_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0)
-    trouble = walk(tmp_path, tmp_path / "out")["closed"].trouble
-    assert trouble is not None
-    assert trouble[0] == "folder_unreadable"
+def test_a_folder_that_cannot_be_read_is_an_error_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("closed/x.wav", "open/y.wav"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"sound")
+    scandir = os.scandir
+
+    def refusing(path: Path) -> object:  # permissions stop no test that runs as root
+        if path.name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    found = walk(tmp_path, tmp_path / "out")
+    assert found["closed"].trouble == ("folder_unreadable", "This folder cannot be read: Permission denied.")
+    assert found["open/y.wav"].wanted
 
 
 def test_names_of_any_bytes_are_walked(tmp_path: Path) -> None:
