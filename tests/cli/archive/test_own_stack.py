@@ -19,7 +19,7 @@ def test_jobs_go_on_after_the_command_and_its_stack_were_killed(tmp_path: Path) 
     source.mkdir()
     for number in range(FILES):
         (source / f"take {number}.wav").write_bytes(recordings.encoded(recordings.tone(9000 + number, seed=number)))
-    command = ("archive", str(source), str(target), "--models", "baseline", "--json")
+    command = ("archive", str(source), str(target), "--models", "baseline", "--receipts", "--json")
 
     process = start(*command)
     objects = target / STACK_FOLDER / "objects" / "jobs"
@@ -40,6 +40,10 @@ def test_jobs_go_on_after_the_command_and_its_stack_were_killed(tmp_path: Path) 
     # Those that were on their way are the same jobs; what was done already has left the stack.
     assert {line["job_id"] for line in lines.values() if line["status"] == "restored"} <= sent
     assert sorted(path.name for path in target.glob("*.wav")) == [f"take {number}.wav" for number in range(FILES)]
+    for line in lines.values():
+        receipt = json.loads((target / f"{line['output']}.receipt.json").read_text())
+        assert (receipt["source"]["sha256"], receipt["result"]["sha256"]) == (line["sha256_in"], line["sha256_out"])
+        assert receipt["check"]["needs_review"] is line["needs_review"]
     assert not (target / STACK_FOLDER).exists()
 
 
