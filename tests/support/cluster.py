@@ -248,7 +248,7 @@ class Cluster:
         for info in self.store.list("jobs/"):
             job_id, _, name = info.key.removeprefix("jobs/").partition("/")
             kind = name.split(".")[0]
-            if not self.records.known([job_id]) or kind not in ("source", "manifest", "end", "result"):
+            if not self.records.known([job_id]) or kind not in ("source", "manifest", "end", "result", "receipt"):
                 found.append(info.key)
         return found
 
