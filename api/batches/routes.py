@@ -15,7 +15,9 @@ from api.batches.schemas import dump_batch
 from api.caller import caller
 from api.describe import ANY_ERROR, RETRY_AFTER
 from api.errors import FieldError, Unprocessable
+from api.idempotency import OnceHeader, once
 from api.names import disposition
+from api.sent import Sent
 from api.services import services
 from api.webhooks.schemas import view_delivery
 from shared import log
@@ -44,15 +46,19 @@ class PageQuery(BaseModel):
     openapi_extensions={"requestBody": describe.SUBMIT_BODY},
     responses=describe.SUBMIT_RESPONSES,
 )
-def create() -> Response:
+def create(header: OnceHeader) -> Response:
     """Ask for many jobs at once: as a list (JSONL: the body, a form's `file`, or stored), a prefix, or bit by bit.
 
     With JSONL as the body, `options` and `metadata` stand in the query, as JSON.
     """
-    record = submit.submit(services(), request)
-    response = _show(record, 202)
-    response.headers["Location"] = url_for("batches.read", batch_id=record.id)
-    return response
+
+    def serve(sent: Sent) -> Response:
+        record = submit.submit(services(), request, sent)
+        response = _show(record, 202)
+        response.headers["Location"] = url_for("batches.read", batch_id=record.id)
+        return response
+
+    return once(header.idempotency_key, serve)
 
 
 @batches.get("/v1/batches", summary="List batches, youngest first", responses=describe.LIST_RESPONSES)

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import redis
 from flask import Request
@@ -18,13 +18,13 @@ from api.errors import (
     BeingTakenIn,
     FieldError,
     InputNotAllowed,
-    MalformedForm,
     Unprocessable,
     UnsupportedMedia,
     UploadTooLarge,
 )
-from api.forms import pieces, receive
+from api.forms import pieces
 from api.options import InputReference, read_options, validated
+from api.sent import Sent
 from api.services import Services
 from api.strictjson import NotJson, parse
 from api.submit import named_input
@@ -49,8 +49,8 @@ _SOURCES = ("items", "prefix", "input", "open")
 _log = log.logger("api")
 
 
-def submit(to: Services, request: Request) -> BatchRecord:
-    """Read the request and make its batch.
+def submit(to: Services, request: Request, sent: Sent) -> BatchRecord:
+    """Read the request, whose body is that of *sent*, and make its batch.
 
     Raises:
         RequestError: if it cannot be done as asked; nothing of it is left then.
@@ -62,11 +62,11 @@ def submit(to: Services, request: Request) -> BatchRecord:
     batch_id = uuid.uuid4().hex
     try:
         if request.mimetype in JSONL:
-            manifest = _from_lines(to, request, batch_id)
+            manifest = _from_lines(to, request, sent, batch_id)
         elif request.mimetype == "multipart/form-data":
-            manifest = _from_form(to, request, batch_id)
+            manifest = _from_form(to, sent, batch_id)
         elif request.mimetype == "application/json":
-            manifest = _from_json(to, request, batch_id)
+            manifest = _from_json(to, sent, batch_id)
         else:
             raise UnsupportedMedia(
                 "Send application/jsonl with an item a line, multipart/form-data with such a file, or application/json."
@@ -86,7 +86,7 @@ def add(to: Services, request: Request, batch: BatchRecord) -> BatchRecord:
     _plain(request)
     placed: Iterator[Placed]
     if request.mimetype in JSONL:
-        placed = from_jsonl(_body(request), to.settings)
+        placed = from_jsonl(_body(request.stream), to.settings)
     elif request.mimetype == "application/json":
         body = json_body(request.stream)
         if unknown := body.keys() - {"items"}:
@@ -146,18 +146,15 @@ def _add(to: Services, batch_id: str, placed: Iterator[Placed]) -> BatchRecord:
     raise _not_open(_again(to, batch_id).status)
 
 
-def _from_lines(to: Services, request: Request, batch_id: str) -> BatchManifest:
+def _from_lines(to: Services, request: Request, sent: Sent, batch_id: str) -> BatchManifest:
     args = request.args.to_dict()
     head = _head(to, {name: _json_text(name, text) for name, text in args.items()})
-    return _with_items(to, head, batch_id, from_jsonl(_body(request), to.settings))
+    return _with_items(to, head, batch_id, from_jsonl(_body(sent.stream), to.settings))
 
 
-def _from_form(to: Services, request: Request, batch_id: str) -> BatchManifest:
-    boundary = request.mimetype_params.get("boundary", "")
-    if not boundary or len(boundary) > 200 or not boundary.isascii():
-        raise MalformedForm("Content-Type names no usable boundary.")
+def _from_form(to: Services, sent: Sent, batch_id: str) -> BatchManifest:
     with to.store.writer(draft_key(batch_id)) as out:
-        upload = receive(request.stream, boundary.encode(), out, max_bytes=MOST_BYTES)
+        upload = sent.receive(out, max_bytes=MOST_BYTES)
         body_was_read()
         fields: dict[str, Any] = {}
         for name, text in upload.fields:
@@ -173,8 +170,8 @@ def _from_form(to: Services, request: Request, batch_id: str) -> BatchManifest:
             to.store.delete(draft_key(batch_id))
 
 
-def _from_json(to: Services, request: Request, batch_id: str) -> BatchManifest:
-    body = json_body(request.stream)
+def _from_json(to: Services, sent: Sent, batch_id: str) -> BatchManifest:
+    body = json_body(sent.stream)
     given = [name for name in _SOURCES if body.get(name) not in (None, False)]
     if len(given) != 1:
         raise Unprocessable.of(FieldError("#", f"must have one of {', '.join(_SOURCES)}"))
@@ -298,14 +295,14 @@ def _json_text(name: str, text: str) -> Any:
         raise Unprocessable.of(FieldError(f"#/{name}", f"is not JSON: {error}")) from None
 
 
-def _body(request: Request) -> Iterator[bytes]:
+def _body(stream: IO[bytes]) -> Iterator[bytes]:
     """Read a list of items as it comes.
 
     Raises:
         UploadTooLarge: if it is larger than any list can be.
     """
     size = 0
-    for piece in pieces(request.stream):
+    for piece in pieces(stream):
         size += len(piece)
         if size > MOST_BYTES:
             raise UploadTooLarge(f"A list of items may have {MOST_BYTES} bytes.")

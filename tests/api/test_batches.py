@@ -373,3 +373,15 @@ def test_any_storage_keeps_a_batch(stored_api: Api):
     page = api.client.get(f"{growing['urls']['items']}?limit=1").json
     assert [one["custom_id"] for one in api.client.get(page["next"]).json["items"]] == ["b"]
     assert not any("draft" in name for name in api.objects())
+
+
+def test_the_same_batch_under_one_idempotency_key_is_made_once(api: Api):
+    lines = b'{"custom_id": "a", "input": {"key": "incoming/a.wav"}}\n'
+    sent = {"data": lines, "content_type": "application/jsonl", "headers": {"Idempotency-Key": "night 1"}}
+    first, again = api.client.post("/v1/batches", **sent), api.client.post("/v1/batches", **sent)
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.json["id"] == first.json["id"]
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert len(api.client.get("/v1/batches").json["batches"]) == 1
+    other = api.client.post("/v1/batches", **{**sent, "data": lines.replace(b'"a"', b'"b"')})
+    assert (other.status_code, other.json["code"]) == (422, "idempotency_key_reused")
