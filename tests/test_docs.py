@@ -178,7 +178,7 @@ def test_the_receipt_in_the_documentation_is_one_that_a_worker_may_write():
 
 
 def test_the_limits_of_the_output_check_that_are_documented_are_those_of_the_code():
-    from worker import review
+    from worker.receipts import review
 
     section = (ROOT / "docs" / "reliability.md").read_text().partition("## The output check")[2].partition("\n## ")[0]
     told = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", section)}

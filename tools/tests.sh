@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
-# All tests, or those that the arguments name. The faults mostly wait, for leases and restarts: they run beside the rest.
+# All tests, or those that the arguments name. The faults mostly wait, for leases and restarts; the rest is in two
+# halves of about one length. They run beside each other.
 set -u
 python=.venv/bin/python
 if [ $# -gt 0 ]; then
   exec "$python" -m pytest -q "$@"
 fi
-log=$(mktemp)
-"$python" -m pytest -q tests/faults >"$log" 2>&1 &
+logs=$(mktemp -d)
+"$python" -m pytest -q tests/faults >"$logs/faults" 2>&1 &
 faults=$!
-trap 'kill "$faults" 2>/dev/null' EXIT
-"$python" -m pytest -q --ignore tests/faults
-rest=$?
-wait "$faults"
+"$python" -m pytest -q tests/worker tests/bench >"$logs/workers" 2>&1 &
+workers=$!
+trap 'kill "$faults" "$workers" 2>/dev/null; rm -rf "$logs"' EXIT
+"$python" -m pytest -q --ignore tests/faults --ignore tests/worker --ignore tests/bench
 status=$?
-trap 'rm -f "$log"' EXIT
-echo "== tests/faults"
-cat "$log"
-exit $((rest ? rest : status))
+for half in workers faults; do
+  wait "${!half}" || status=1
+  echo "== $half"
+  cat "$logs/$half"
+done
+exit "$status"

@@ -12,9 +12,9 @@ from shared.queues import Dispatcher
 from shared.records import JobRecords, Retention
 from shared.settings import Settings
 from shared.storage.interface import ObjectStore
-from worker.company import Company
+from worker.attempts.company import Company
+from worker.attempts.leases import Leases
 from worker.handover import Handover
-from worker.leases import Leases
 
 if TYPE_CHECKING:  # a worker for audio alone never loads torch
     from worker.engine import Engine

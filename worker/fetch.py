@@ -10,8 +10,8 @@ from shared.jobs import Manifest
 from shared.keys import fetched_key, fetched_name_key, fetched_prefix
 from shared.names import plain_name
 from shared.outgoing import Download, OutgoingError, UrlRefused, UrlTooLarge
+from worker.attempts.trouble import NotYet
 from worker.task import Task
-from worker.trouble import NotYet
 
 log = structlog.get_logger()
 

@@ -33,15 +33,15 @@ from shared.queues import STAGES, Dispatcher, celery_app, queues_of
 from shared.records import JobRecords, connect
 from shared.redis_check import check_redis
 from shared.settings import Settings
+from worker.attempts.drain import Drain
+from worker.attempts.leases import Leases
 from worker.batches import BatchLeader, batch_desk
 from worker.context import Context
-from worker.drain import Drain
 from worker.handover import Handover
 from worker.heap import share_one_heap
-from worker.leases import Leases
-from worker.reconciler import Broker, Reconciler
-from worker.sweeper import Sweeper
 from worker.tasks import register, worker_name
+from worker.upkeep.reconciler import Broker, Reconciler
+from worker.upkeep.sweeper import Sweeper
 from worker.webhooks.courier import Courier
 from worker.weights import hash_weights
 

@@ -9,9 +9,9 @@ from shared.keys import chunk_key
 from shared.records import SPLIT, Piece
 from shared.storage.interface import ObjectStore
 from worker.arrays import Floats, get_rows
+from worker.attempts.lost import left_by
 from worker.chunks import Window, vocoder_view
 from worker.handover import Handover
-from worker.lost import left_by
 from worker.models.constants import N_MELS
 from worker.plan import Plan
 

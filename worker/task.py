@@ -11,14 +11,14 @@ from shared.formats import OutputNotPossible
 from shared.jobs import TERMINAL, JobError, Manifest, Status
 from shared.records import STITCH, AwayTooOften, Claim, Kind, LostAgain, Message, Piece
 from worker.arrays import ArrayFormatError
+from worker.attempts.leases import Lease
+from worker.attempts.lost import WorkLost
+from worker.attempts.trouble import NotYet, is_memory, is_passing
 from worker.audio.errors import AudioError
 from worker.context import Context
-from worker.leases import Lease
-from worker.lost import WorkLost
 from worker.models.errors import ModelError
 from worker.plan import Plan, read_plan
-from worker.tidying import tidy
-from worker.trouble import NotYet, is_memory, is_passing
+from worker.upkeep.tidying import tidy
 
 log = structlog.get_logger()
 

@@ -27,11 +27,11 @@ from shared.queues import Dispatcher
 from shared.records import Claim, JobRecords, Message, Piece, Refusal
 from shared.settings import Settings, load_settings
 from tests.support.standins import StandInRestorer, StandInVocoder
+from worker.attempts.leases import Leases
 from worker.engine import Engine
-from worker.leases import Leases
 from worker.models.interface import MelSpan, RestoreCondition
-from worker.reconciler import Reconciler
-from worker.sweeper import Sweeper
+from worker.upkeep.reconciler import Reconciler
+from worker.upkeep.sweeper import Sweeper
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 

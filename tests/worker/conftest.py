@@ -13,13 +13,13 @@ from shared.records import JobRecords, Repairs, Retention, Terms, connect
 from shared.settings import Settings
 from shared.storage import open_storage
 from tests.support.standins import StandInRestorer, StandInVocoder
-from worker.company import Company
+from worker.attempts.company import Company
+from worker.attempts.leases import Leases
 from worker.context import Context
 from worker.engine import Engine
-from worker.leases import Leases
-from worker.sweeper import Sweeper
 from worker.task import perform
 from worker.tasks import step_of
+from worker.upkeep.sweeper import Sweeper
 
 
 class Bench:

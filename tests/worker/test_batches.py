@@ -17,7 +17,7 @@ from shared.settings import Settings
 from tests.worker.test_steps import noise, wav
 from worker.batches import BatchLeader
 from worker.batches.context import Desk, Stopped
-from worker.sweeper import Sweeper
+from worker.upkeep.sweeper import Sweeper
 
 RECORDING = wav(noise(20_000))
 

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from worker.company import Company
+from worker.attempts.company import Company
 
 
 def test_pieces_work_side_by_side_and_a_suspect_by_itself():

@@ -3,7 +3,7 @@ from contextlib import ExitStack
 
 from shared.errors import QueueUnavailable
 from tests.worker.test_steps import noise, wav
-from worker.drain import Drain
+from worker.attempts.drain import Drain
 
 
 def test_what_is_in_hand_when_the_limit_has_passed_is_handed_back_and_the_process_ends(bench):
@@ -70,7 +70,12 @@ def test_who_waits_for_a_redis_that_is_away_is_told_that_the_time_is_over(bench)
     worker = bench()
     over, ended = threading.Event(), threading.Event()
     drain = Drain(
-        worker.leases, worker.records, worker, seconds=0.01, over=over, end=lambda _: over.is_set() and ended.set()
+        worker.leases,
+        worker.records,
+        worker,
+        seconds=0.01,
+        over=over,
+        end=lambda _: over.is_set() and ended.set(),
     )
     drain.begin()
     assert ended.wait(10)

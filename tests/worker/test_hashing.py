@@ -6,7 +6,7 @@ import pytest
 
 from tests.worker.audio.made import by_ffmpeg, by_libsndfile, tone
 from worker.audio.decode import open_audio
-from worker.hashing import HashedFile, PassingHash
+from worker.receipts.hashing import HashedFile, PassingHash
 
 DATA = random.Random(1).randbytes(100_000)
 SHA = hashlib.sha256(DATA).hexdigest()

@@ -6,7 +6,7 @@ import pytest
 from shared.errors import QueueUnavailable
 from shared.records import SPLIT
 from tests.worker.test_steps import noise, wav
-from worker.leases import Leases
+from worker.attempts.leases import Leases
 
 
 @pytest.fixture
@@ -96,5 +96,5 @@ def test_the_oldest_piece_in_hand_is_known(held, monkeypatch):
     assert worker.leases.longest() == 0
     now = time.monotonic()
     with worker.leases.hold(job, claim), worker.leases.hold(job, claim):
-        monkeypatch.setattr("worker.leases.time.monotonic", lambda: now + 100)
+        monkeypatch.setattr("worker.attempts.leases.time.monotonic", lambda: now + 100)
         assert worker.leases.longest() == pytest.approx(100, abs=60)

@@ -9,7 +9,7 @@ from shared.presence import Presence
 from shared.records import SPLIT, JobRecords, connect
 from shared.settings import Settings
 from tests.support.ports import free_port
-from worker.leases import Leases
+from worker.attempts.leases import Leases
 from worker.main import _Beat, _handover
 
 #: A worker that has nothing in hand.

@@ -11,7 +11,7 @@ from shared.queues import Dispatcher, celery_app
 from shared.records import Lane, Message, Piece, connect
 from shared.settings import Settings
 from tests.worker.test_steps import noise, wav
-from worker.reconciler import Broker, Reconciler
+from worker.upkeep.reconciler import Broker, Reconciler
 
 
 class Queues:
@@ -28,7 +28,7 @@ class Queues:
 @pytest.fixture
 def clock(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("worker.reconciler.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("worker.upkeep.reconciler.time.monotonic", lambda: now[0])
     return now
 
 
@@ -156,7 +156,7 @@ def test_reconcilers_of_two_processes_take_turns_when_one_ends(worker):
 
 def test_a_reconciler_lives_through_what_it_meets(worker, monkeypatch):
     """Nothing else in the process would notice its end."""
-    monkeypatch.setattr("worker.reconciler._LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("worker.upkeep.reconciler._LOOK_SECONDS", 0.001)
     errors = iter([QueueUnavailable("away"), redis.ConnectionError("away"), ValueError("a bug")])
     went_on = threading.Event()
 

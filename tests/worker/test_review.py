@@ -8,7 +8,7 @@ from bench.signals import speech_like
 from shared.receipt import Levels, Sound
 from tests.worker.audio.made import noise, tone
 from worker.audio.meter import Meter
-from worker.review import check
+from worker.receipts.review import check
 
 RATE = 44_100
 

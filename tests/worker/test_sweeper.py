@@ -97,7 +97,7 @@ def test_working_objects_that_came_after_the_end_go(worker, done):
 
 
 def test_no_folder_is_left_out_where_storage_holds_more_than_one_batch(worker, monkeypatch):
-    monkeypatch.setattr("worker.sweeper._BATCH", 2)
+    monkeypatch.setattr("worker.upkeep.sweeper._BATCH", 2)
     for _ in range(7):
         worker.store.put(source_key(uuid.uuid4().hex), b"half a story")
     orphans(worker, seconds=4000)

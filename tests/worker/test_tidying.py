@@ -5,7 +5,7 @@ import pytest
 from shared.jobs import Ending, Status
 from shared.keys import ending_key
 from tests.worker.test_steps import noise, wav
-from worker.tidying import tidy, tidy_objects
+from worker.upkeep.tidying import tidy, tidy_objects
 
 
 def ended(worker, job):

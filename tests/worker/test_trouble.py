@@ -13,7 +13,7 @@ from shared.errors import (
 )
 from shared.jobs import Status
 from tests.worker.test_steps import noise, wav
-from worker.trouble import is_memory, is_passing
+from worker.attempts.trouble import is_memory, is_passing
 
 ROOM = OSError(errno.ENOSPC, "No space left on device")
 

@@ -12,8 +12,8 @@ from shared.storage.s3 import S3Store
 from shared.uploaded import UploadRefused, copy_upload, find_upload
 from tests.worker.test_steps import noise, wav
 from tests.worker.test_sweeper import look
-from worker.sweeper import Sweeper
-from worker.uploads import sweep_unknown, unfinished_age
+from worker.upkeep.sweeper import Sweeper
+from worker.upkeep.uploads import sweep_unknown, unfinished_age
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from shared.keys import chunk_key
 from shared.receipt import Sound
 from worker.arrays import ArrayFormatError, ArrayHeader, Floats, put_array, read_header
 from worker.audio.errors import AudioTooLong
-from worker.hashing import PassingHash
 from worker.models.constants import HOP, N_MELS, SAMPLE_RATE, frame_count
 from worker.plan import Plan, geometry_for
+from worker.receipts.hashing import PassingHash
 from worker.task import Task
 
 _MAX_CHANNELS = 8

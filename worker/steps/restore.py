@@ -3,8 +3,8 @@
 from shared.keys import chunk_key, noise_key, pcm_key
 from shared.records import SPLIT, Message
 from worker.arrays import Floats, get_array, put_array
+from worker.attempts.lost import left_by
 from worker.chunks import Window, sample_range
-from worker.lost import left_by
 from worker.mels import readers_of
 from worker.models.constants import N_BINS
 from worker.models.errors import ModelError

@@ -17,11 +17,11 @@ from worker.audio.meter import Meter
 from worker.audio.resample import resample_blocks
 from worker.chunks import reach
 from worker.fetch import fetched
-from worker.hashing import HashedFile
 from worker.models.constants import SAMPLE_RATE
 from worker.pcm import pcm_bytes, read_blocks
 from worker.plan import Plan, frames_of, geometry_for, wants_noise
-from worker.receipts import describe_audio
+from worker.receipts.hashing import HashedFile
+from worker.receipts.receipt import describe_audio
 from worker.steps.cut import cut_mel
 from worker.task import Task
 

@@ -16,16 +16,16 @@ from shared.receipt import Sound
 from shared.records import Kind, Message, Piece
 from shared.storage.interface import ObjectInfo
 from worker.arrays import Floats, get_array, header_of, raw
+from worker.attempts.lost import WorkLost, left_by
 from worker.audio.encode import open_encoder
 from worker.audio.meter import Meter
 from worker.audio.resample import resample_blocks, resampled_length
 from worker.chunks import output_span
-from worker.lost import WorkLost, left_by
 from worker.mels import read_mel, windows_of
 from worker.models.constants import N_MELS, SAMPLE_RATE, frame_count
 from worker.plan import Plan
-from worker.receipts import describe_written, put_receipt
-from worker.review import check
+from worker.receipts.receipt import describe_written, put_receipt
+from worker.receipts.review import check
 from worker.task import Task
 
 log = structlog.get_logger()

@@ -7,8 +7,8 @@ import numpy as np
 from shared.keys import chunk_key
 from shared.records import Message, Piece
 from worker.arrays import put_array
+from worker.attempts.lost import WorkLost
 from worker.chunks import Window, output_span, vocoder_view
-from worker.lost import WorkLost
 from worker.mels import read_mel, windows_of
 from worker.models.interface import MelSpan
 from worker.smaller import vocode_window

@@ -11,7 +11,7 @@ import structlog
 from shared.errors import ServiceError
 from shared.queues import Dispatcher
 from shared.records import JobRecords
-from worker.leases import Leases
+from worker.attempts.leases import Leases
 
 log = structlog.get_logger()
 

@@ -20,8 +20,8 @@ from shared.recovery import Found, Recovery
 from shared.storage import ObjectInfo
 from worker.batches.sweep import BatchSweeper
 from worker.context import Context
-from worker.tidying import SETTLED_LEASES, tidy_objects
-from worker.uploads import sweep_expired, sweep_unknown, unfinished_age
+from worker.upkeep.tidying import SETTLED_LEASES, tidy_objects
+from worker.upkeep.uploads import sweep_expired, sweep_unknown, unfinished_age
 
 log = structlog.get_logger()
 
