@@ -167,10 +167,9 @@ def again(path: JobPath, header: OnceHeader) -> Response:
 
     A JSON object may change options; what it leaves out stays.
     """
-    job = existing(path.job_id)
     return once(
         header.idempotency_key,
-        lambda sent: _accepted(retry(services(), request, job, sent)),
+        lambda sent: _accepted(retry(services(), request, existing(path.job_id), sent)),
         served=_made_before,
     )
 

@@ -95,6 +95,7 @@ def _pass_through(records: JobRecords, manifest: Manifest, chance: random.Random
         samples=samples,
         sample_rate=44_100,
         bit_depth=16,
+        sha256=chance.randbytes(32).hex(),
     )
     assert records.succeed(job_id, _take(records, job_id, STITCH), output)
 

@@ -1,12 +1,13 @@
 """Recordings that a request names instead of sending them."""
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from shared.errors import InvalidKey, ObjectMissing
 from shared.jobs import JobInput
 from shared.keys import source_key
 from shared.names import plain_name
-from shared.outgoing import Outgoing, filename_of
+from shared.outgoing import Outgoing, filename_of, read_url
 from shared.settings import Settings
 from shared.storage import ObjectStore
 from shared.storage.keys import check_key
@@ -68,5 +69,29 @@ def input_to_fetch(outgoing: Outgoing, url: str, job_id: str) -> JobInput:
     Raises:
         UrlRefused: if it may not be called.
     """
-    target = outgoing.check(url)
+    outgoing.check(url)
+    return _from_url(url, job_id)
+
+
+def input_to_look_up(outgoing: Outgoing, url: str, job_id: str) -> JobInput:
+    """The same where nobody waits for a name to be resolved: the worker does that, and refuses, or tries again.
+
+    Raises:
+        UrlRefused: if it is none that can be called, whatever its host's name resolves to.
+    """
+    if _is_number(read_url(url).host):
+        outgoing.check(url)
+    return _from_url(url, job_id)
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _from_url(url: str, job_id: str) -> JobInput:
+    target = read_url(url)
     return JobInput(key=source_key(job_id), url=target.url, filename=filename_of(target.url))

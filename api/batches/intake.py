@@ -13,7 +13,9 @@ from shared.batches.model import MAX_CUSTOM_ID, Item, ItemFault
 from shared.batches.names import digest
 from shared.batches.options import merged
 from shared.jobs import JobOptions
+from shared.outgoing import UrlRefused, read_url
 from shared.settings import Settings
+from shared.webhooks.events import receiver_of
 
 #: Beside the metadata, the longest line that an item can need.
 _LINE_BYTES = 64 * 1024
@@ -90,13 +92,19 @@ class Intake:
             request = {**merged(self._common, options), **({} if named is None else {"input": named})}
             self._check_hook({name: request.pop(name) for name in _HOOK if name in request})
             asked = read_options(request, self._settings, model=JobRequest)
-        except RequestError as error:
+            if asked.input.url is not None:
+                read_url(asked.input.url)
+        except (RequestError, UrlRefused) as error:
             return Item(custom_id=custom_id, fault=ItemFault(code=error.code, message=error.message))
         return Item(custom_id=custom_id, input=asked.input.model_dump(exclude_none=True), options=options)
 
     def _check_hook(self, asked: dict[str, Any]) -> None:
         """Check where a job's end is told: once for all items that ask for the same, for its name is looked up."""
-        key = json.dumps(asked, sort_keys=True)
+        url = asked.get("webhook")
+        if isinstance(url, str):
+            read_url(url)
+        # What a host's name resolves to is the same for all its addresses.
+        key = json.dumps({**asked, "webhook": receiver_of(url)} if isinstance(url, str) else asked, sort_keys=True)
         if key not in self._hooks:
             if len(self._hooks) >= _HOOKS_KEPT:
                 self._hooks.clear()

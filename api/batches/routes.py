@@ -91,9 +91,12 @@ def read(path: BatchPath) -> Response:
     openapi_extensions={"requestBody": describe.ITEMS_BODY},
     responses=describe.ADD_RESPONSES,
 )
-def add(path: BatchPath) -> Response:
+def add(path: BatchPath, header: OnceHeader) -> Response:
     """Add items, 5,000 at most at a time: all of them or none. They begin at once."""
-    return _show(submit.add(services(), request, existing(path.batch_id)), 202)
+    return once(
+        header.idempotency_key,
+        lambda sent: _show(submit.add(services(), request, sent, existing(path.batch_id)), 202),
+    )
 
 
 @batches.post("/v1/batches/<batch_id>/close", summary="Close an open batch", responses=describe.CLOSE_RESPONSES)

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import IO, Any, TypeVar
 
 import redis
@@ -30,7 +30,7 @@ from api.strictjson import NotJson, parse
 from api.submit import named_input
 from api.webhooks.guard import refuse_bad_url
 from shared import log
-from shared.batches.keys import batch_key, batch_prefix, closed_key, draft_key, items_key
+from shared.batches.keys import added_key, batch_key, batch_prefix, closed_key, draft_key, items_key
 from shared.batches.model import BatchManifest, BatchRecord, BatchStatus
 from shared.errors import InvalidKey, QueueUnavailable, StorageError
 from shared.inputs import allowed_prefixes
@@ -71,13 +71,13 @@ def submit(to: Services, request: Request, sent: Sent) -> BatchRecord:
             raise UnsupportedMedia(
                 "Send application/jsonl with an item a line, multipart/form-data with such a file, or application/json."
             )
-        return _accept(to, manifest)
     except BaseException:
         _forget(to, batch_id)
         raise
+    return _accept(to, manifest)
 
 
-def add(to: Services, request: Request, batch: BatchRecord) -> BatchRecord:
+def add(to: Services, request: Request, sent: Sent, batch: BatchRecord) -> BatchRecord:
     """Add items to an open batch; all of them or none.
 
     Raises:
@@ -86,25 +86,23 @@ def add(to: Services, request: Request, batch: BatchRecord) -> BatchRecord:
     _plain(request)
     placed: Iterator[Placed]
     if request.mimetype in JSONL:
-        placed = from_jsonl(_body(request.stream), to.settings)
+        placed = from_jsonl(_body(sent.stream), to.settings)
     elif request.mimetype == "application/json":
-        body = json_body(request.stream)
+        body = json_body(sent.stream)
         if unknown := body.keys() - {"items"}:
             raise Unprocessable.of(*(FieldError(f"#/{name}", "there is no field of this name") for name in unknown))
         placed = from_list(body.get("items"))
     else:
         raise UnsupportedMedia("Send application/jsonl with an item a line, or application/json with `items`.")
-    lock = to.taking_lock(batch.id, seconds=60)
+    draft = added_key(batch.id, uuid.uuid4().hex)
+    intake = Intake(to.settings, batch.manifest.options, most=min(MOST_ADDED, to.settings.max_batch_items))
     try:
-        if not lock.acquire(blocking_timeout=10):
-            raise BeingTakenIn("Other items of this batch are being taken in; ask again.", headers={"Retry-After": "1"})
-    except redis.RedisError as error:
-        raise QueueUnavailable(f"Redis cannot be used right now ({type(error).__name__})") from error
-    try:
-        return _add(to, batch.id, placed)
+        _write(to, draft, intake, placed)  # before it is anyone's turn: a client may be slow
+        with _turn(to, batch.id):
+            return _add(to, batch.id, draft, intake)
     finally:
-        with suppress(redis.RedisError):
-            lock.release()
+        with suppress(StorageError):
+            to.store.delete(draft)
 
 
 def close(to: Services, batch: BatchRecord) -> BatchRecord:
@@ -123,19 +121,35 @@ def close(to: Services, batch: BatchRecord) -> BatchRecord:
     return _again(to, batch.id)
 
 
-def _add(to: Services, batch_id: str, placed: Iterator[Placed]) -> BatchRecord:
+@contextmanager
+def _turn(to: Services, batch_id: str) -> Iterator[None]:
+    """Be the only one who adds to a batch."""
+    lock = to.taking_lock(batch_id, seconds=60)
+    try:
+        if not lock.acquire(blocking_timeout=10):
+            raise BeingTakenIn("Other items of this batch are being taken in; ask again.", headers={"Retry-After": "1"})
+    except redis.RedisError as error:
+        raise QueueUnavailable(f"Redis cannot be used right now ({type(error).__name__})") from error
+    try:
+        yield
+    finally:
+        with suppress(redis.RedisError):
+            lock.release()
+
+
+def _add(to: Services, batch_id: str, draft: str, intake: Intake) -> BatchRecord:
     batch = _again(to, batch_id)
     if batch.status is not BatchStatus.OPEN:
         raise _not_open(batch.status)
-    first = batch.counts.total
-    intake = Intake(
-        to.settings, batch.manifest.options, most=min(MOST_ADDED, max(0, to.settings.max_batch_items - first))
-    )
-    _write(to, items_key(batch_id, first), intake, placed)
+    first, most = batch.counts.total, to.settings.max_batch_items
+    if first + len(intake.names) > most:
+        detail = f"is one more than the {most} items that there may be"
+        raise InvalidBatch.of(FieldError(intake.places[max(0, most - first)], detail))
+    # It may lie there until it counts: nobody reads beyond the number that Redis has.
+    to.store.copy(draft, items_key(batch_id, first))
     word = to.batches.grow(batch_id, first, intake.names)
     if word == "grown":
         return _again(to, batch_id)
-    to.store.delete(items_key(batch_id, first))
     if isinstance(word, list):
         detail = "is the name of another item of the batch"
         raise InvalidBatch.of(*(FieldError(f"{intake.places[index]}/custom_id", detail) for index in word))
@@ -189,6 +203,8 @@ def _from_json(to: Services, sent: Sent, batch_id: str) -> BatchManifest:
     if named.key is None:
         raise InputNotAllowed("A list of items is read from storage.", [FieldError("#/input", "must name a `key`")])
     source = named_input(to, named, batch_id)
+    if (source.bytes or 0) > MOST_BYTES:
+        raise _list_too_large()
     return _with_items(to, head, batch_id, from_jsonl(to.store.stream(source.key), to.settings))
 
 
@@ -218,10 +234,20 @@ def _manifest(to: Services, head: BatchHead, batch_id: str, **more: Any) -> Batc
 
 
 def _accept(to: Services, manifest: BatchManifest) -> BatchRecord:
-    text = manifest.model_dump_json()
-    to.store.put(batch_key(manifest.id), text.encode(), content_type="application/json")
-    most = to.settings.max_open_batches
-    if to.batches.create(manifest, most_open=most) == "full":
+    text, most = manifest.model_dump_json(), to.settings.max_open_batches
+    try:
+        to.store.put(batch_key(manifest.id), text.encode(), content_type="application/json")
+        word = to.batches.create(manifest, most_open=most)
+    except QueueUnavailable:
+        # It may have been made: then its items must be there. If not, they are no batch without this object.
+        with suppress(StorageError):
+            to.store.delete(batch_key(manifest.id))
+        raise
+    except BaseException:
+        _forget(to, manifest.id)
+        raise
+    if word == "full":
+        _forget(to, manifest.id)
         raise TooManyBatches(
             f"{most} batches of this key are not over, as many as it may have; send this one when some are.",
             headers={"Retry-After": "60"},
@@ -305,9 +331,13 @@ def _body(stream: IO[bytes]) -> Iterator[bytes]:
     for piece in pieces(stream):
         size += len(piece)
         if size > MOST_BYTES:
-            raise UploadTooLarge(f"A list of items may have {MOST_BYTES} bytes.")
+            raise _list_too_large()
         yield piece
     body_was_read()
+
+
+def _list_too_large() -> UploadTooLarge:
+    return UploadTooLarge(f"A list of items may have {MOST_BYTES} bytes.")
 
 
 def _plain(request: Request) -> None:

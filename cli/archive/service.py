@@ -245,7 +245,7 @@ def _created(path: Path) -> Iterator[int]:
 def _check(job: Document, fetched: Fetched) -> None:
     output = job.get("output") or {}
     receipt = job.get("receipt") or {}
-    digest = (receipt.get("result") or {}).get("sha256")
+    digest = (receipt.get("result") or {}).get("sha256") or output.get("sha256")
     if output.get("bytes") not in (None, fetched.size):
         detail = f"{fetched.size} bytes came, where the job says {output['bytes']}"
     elif digest not in (None, fetched.sha256):

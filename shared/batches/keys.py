@@ -41,6 +41,11 @@ def draft_key(batch_id: str) -> str:
     return f"{batch_prefix(batch_id)}draft.jsonl"
 
 
+def added_key(batch_id: str, nonce: str) -> str:
+    """Items that are being added, until they are a segment."""
+    return f"{batch_prefix(batch_id)}added/{nonce}.jsonl"
+
+
 def items_prefix(batch_id: str) -> str:
     """Its items, in segments that are named by the number of their first."""
     return f"{batch_prefix(batch_id)}items/"

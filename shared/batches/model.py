@@ -45,7 +45,7 @@ class BatchManifest(BaseModel):
     open: bool = Field(False, description="Items are added one by one, until it is closed.")
     prefix: str | None = Field(None, description="Its items are the objects under this prefix.")
     total: int = Field(0, description="Items that came with it.")
-    options: dict[str, Any] = Field({}, description="Of all its jobs; an item's own win.")
+    options: dict[str, Any] = Field({}, repr=False, description="Of all its jobs; an item's own win.")
     metadata: dict[str, Any] = Field({}, description="The caller's own.")
     webhook: str | None = Field(None, repr=False, description="To be told of its end.")
     webhook_events_filter: tuple[BatchEvent, ...] | None = None
@@ -83,8 +83,8 @@ class Item(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     custom_id: str
-    input: dict[str, Any] | None = None
-    options: dict[str, Any] = {}
+    input: dict[str, Any] | None = Field(None, repr=False)
+    options: dict[str, Any] = Field({}, repr=False)
     fault: ItemFault | None = None
 
 

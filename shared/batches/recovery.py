@@ -12,6 +12,8 @@ from shared.batches.keys import (
     cancel_key,
     closed_key,
     end_key,
+    item_job_id,
+    items_key,
     outcomes_prefix,
 )
 from shared.batches.model import BatchEnd, BatchManifest, Outcome
@@ -62,10 +64,19 @@ class BatchRecovery:
             self._adopt_open(manifest)
         else:
             self._records.create(manifest)
+            if manifest.prefix is not None and self._there(items_key(batch_id, 0)):
+                # What came under the prefix since then is none of the batch's.
+                self._records.listed(batch_id, sum(1 for _ in read_items(self._store, batch_id)))
         self._count(batch_id)
         if self._there(cancel_key(batch_id)):
+            self._adopt_jobs(batch_id)
             self._records.cancel(batch_id)
         return True
+
+    def _adopt_jobs(self, batch_id: str) -> None:
+        """Count the jobs that are there already: no leader looks for them where no more are made."""
+        for place, _, _ in read_items(self._store, batch_id):
+            self._records.adopt(batch_id, item_job_id(batch_id, place.item), place.item)
 
     def _adopt_open(self, manifest: BatchManifest) -> None:
         self._records.create(manifest)

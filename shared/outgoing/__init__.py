@@ -12,7 +12,7 @@ from shared.outgoing.errors import (
     UrlTooLarge,
     UrlUnreachable,
 )
-from shared.outgoing.target import LONGEST_URL, Policy, Target, check_url, filename_of, without_secrets
+from shared.outgoing.target import LONGEST_URL, Policy, Target, check_url, filename_of, read_url, without_secrets
 
 __all__ = [
     "LONGEST_URL",
@@ -32,5 +32,6 @@ __all__ = [
     "UrlUnreachable",
     "check_url",
     "filename_of",
+    "read_url",
     "without_secrets",
 ]

@@ -138,6 +138,17 @@ class JobRecords:
         """Count the jobs of a priority that are not over."""
         return int(self._script.call(lambda: self._redis.zcard(f"{self._script.prefix}open:{priority}")))
 
+    def open_jobs_of(self, owner: str) -> int:
+        """Count the jobs of an owner that are not over."""
+
+        def ask() -> list[Any]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for state in (Status.QUEUED, Status.PROCESSING, Status.CANCELING):
+                    pipe.zcard(f"{self._script.prefix}jobs:{owner}:{state}")
+                return pipe.execute()
+
+        return sum(map(int, self._script.call(ask)))
+
     def withdraw(self, job_id: str) -> bool:
         """Remove a queued job that was not accepted after all."""
         return bool(self._script.run("withdraw", job_id))

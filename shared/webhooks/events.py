@@ -20,17 +20,20 @@ MOST_URL = 2048
 
 def receiver_of(url: str) -> str:
     """Give the host and port that a URL leads to: what is slow or dead together."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        port = None
+        return "-:0"
     return f"{parts.hostname or '-'}:{port or (80 if parts.scheme == 'http' else 443)}".lower()
 
 
 def shown_url(url: str) -> str:
     """Give a URL without what may be secret in it: user, query and fragment."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "-"
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 

@@ -2,12 +2,13 @@
 
 import io
 import json
+import socket
 import tracemalloc
 
 import pytest
 
 from shared.batches.keys import item_job_id, items_key
-from shared.batches.model import Place
+from shared.batches.model import BatchManifest, Item, Place
 from tests.api.conftest import Api, folder_settings, make_api
 from tests.api.test_keys import key
 from tests.api.test_openapi import faults
@@ -385,3 +386,40 @@ def test_the_same_batch_under_one_idempotency_key_is_made_once(api: Api):
     assert len(api.client.get("/v1/batches").json["batches"]) == 1
     other = api.client.post("/v1/batches", **{**sent, "data": lines.replace(b'"a"', b'"b"')})
     assert (other.status_code, other.json["code"]) == (422, "idempotency_key_reused")
+
+
+def test_items_whose_answer_was_lost_may_be_sent_again(api):
+    batch = api.client.post("/v1/batches", json={"open": True}).json
+    headers = {"Idempotency-Key": "once"}
+    items = {"items": [{"custom_id": "a", "input": {"key": "incoming/a"}}]}
+    got = [api.client.post(f"/v1/batches/{batch['id']}/items", json=items, headers=headers).status_code for _ in "ab"]
+    assert got == [202, 202]
+
+
+def test_items_with_webhooks_of_one_host_are_looked_up_once(api, monkeypatch):
+    asked = []
+
+    real = socket.getaddrinfo
+
+    def lookup(host, port, *more, **named):
+        if "hooks" not in str(host):
+            return real(host, port, *more, **named)
+        asked.append(host)
+        return [(0, 0, 0, "", ("93.184.215.14", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    lines = [
+        json.dumps({"custom_id": str(n), "input": {"key": "incoming/a"}, "webhook": f"http://hooks.example/?n={n}"})
+        for n in range(500)
+    ]
+    answer = api.client.post("/v1/batches", data="\n".join(lines), headers={"Content-Type": "application/jsonl"})
+    assert answer.status_code == 202
+    found = [h for h in asked if "hooks" in str(h)]
+    assert len(found) < 50
+
+
+def test_no_secret_is_in_any_repr(api):
+    manifest = BatchManifest(id="a", created_at=0, owner="k", options={"webhook": "https://x/?sesame"})
+    item = Item(custom_id="a", input={"url": "https://x/?sesame"})
+    assert "sesame" not in repr([manifest]), repr(manifest)
+    assert "sesame" not in repr([item]), repr(item)

@@ -123,3 +123,17 @@ def test_a_retry_is_refused_where_jobs_are_too_many(api: Api, limit):
     before = api.objects()
     refused(full.client.post(f"/v1/jobs/{old}/retry"), 429, "too_many_jobs")
     assert api.objects() == before
+
+
+def test_a_retry_is_replayed_though_the_old_job_was_deleted(api):
+    job = api.submit()
+    api.fail(job["id"])
+
+    def ask():
+        return api.client.post(f"/v1/jobs/{job['id']}/retry", headers={"Idempotency-Key": "r"})
+
+    first = ask()
+    assert first.status_code == 202
+    assert api.client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    again = ask()
+    assert (again.status_code, again.json.get("id")) == (202, first.json["id"])

@@ -14,8 +14,8 @@ from shared.batches.keys import item_job_id
 from shared.batches.model import BatchManifest, BatchRecord, Item, ItemFault, Outcome, Place
 from shared.batches.options import merged
 from shared.errors import InvalidRequest, StorageDenied
-from shared.inputs import InputRefused, input_to_fetch, stored_input
-from shared.jobs import BatchItem, JobInput, JobOptions, Manifest
+from shared.inputs import InputRefused, input_to_look_up, stored_input
+from shared.jobs import BatchItem, JobInput, JobOptions, Manifest, Priority
 from shared.keys import manifest_key
 from shared.outgoing import UrlRefused
 from shared.uploaded import UploadRefused, copy_upload, find_upload
@@ -58,9 +58,10 @@ def expand(desk: Desk, record: BatchRecord, writer: OutcomeWriter) -> bool:
     room = desk.settings.batch_window - record.under_way
     if room <= 0 or record.next.item >= record.counts.total:
         return True
-    entries, end = _next(desk, record, room)
-    if desk.crowded():
+    room = min(room, _room(desk, record.manifest))
+    if room <= 0 or desk.crowded():
         return False
+    entries, end = _next(desk, record, room)
     # What is there already was made by a leader that died, or before Redis was lost.
     known = desk.records.known(item_job_id(record.id, one.number) for one in entries)
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="batch") as pool:
@@ -75,6 +76,21 @@ def expand(desk: Desk, record: BatchRecord, writer: OutcomeWriter) -> bool:
         end = entries[stop - 1].following if stop else record.next
     desk.batches.advance(record.id, record.next.item, end)
     return stop is None
+
+
+def _room(desk: Desk, batch: BatchManifest) -> int:
+    """How many more jobs the service and the batch's owner may have now: copies for others would be made in vain."""
+    priority: Priority = "interactive" if batch.options.get("priority") == "interactive" else "bulk"
+    left = _most_open(desk, priority) - desk.records.open_jobs(priority)
+    if batch.max_open:
+        left = min(left, batch.max_open - desk.records.open_jobs_of(batch.owner))
+    return left
+
+
+def _most_open(desk: Desk, priority: Priority) -> int:
+    """Half of what may be open at once is left to those who send their jobs one by one."""
+    most = desk.settings.max_open_bulk if priority == "bulk" else desk.settings.max_open_interactive
+    return max(1, most // 2)
 
 
 def _next(desk: Desk, record: BatchRecord, room: int) -> tuple[list[_Entry], Place]:
@@ -125,7 +141,7 @@ def _source(desk: Desk, owner: str, item: Item, job_id: str) -> JobInput:
     if "key" in named:
         return stored_input(desk.store, desk.settings, str(named["key"]))
     if "url" in named:
-        return input_to_fetch(desk.outgoing, str(named["url"]), job_id)
+        return input_to_look_up(desk.outgoing, str(named["url"]), job_id)
     if "upload" in named:
         most = desk.settings.max_upload_bytes
         upload = find_upload(desk.uploads, str(named["upload"]), sees=lambda other: other == owner, max_bytes=most)
@@ -144,9 +160,8 @@ def _take_in(desk: Desk, batch: BatchManifest, entry: _Entry, source: JobInput, 
         input=source,
         options=options.model_copy(update={"deadline_seconds": deadline}),
     )
-    # Half of what may be open at once is left to those who send their jobs one by one.
-    most = desk.settings.max_open_bulk if options.priority == "bulk" else desk.settings.max_open_interactive
-    word = take_in(desk.store, desk.records, desk.dispatcher, manifest, most=max(1, most // 2), most_own=batch.max_open)
+    most = _most_open(desk, options.priority)
+    word = take_in(desk.store, desk.records, desk.dispatcher, manifest, most=most, most_own=batch.max_open)
     if word == "known":
         desk.batches.adopt(batch.id, job_id, entry.number)
     elif word != "created":
