@@ -16,7 +16,19 @@ from shared.records import JobRecords
 from shared.storage import ObjectStore
 
 #: Keys that are there as long as the service is, or go by themselves.
-_LASTING = ("stored", "ended", "events", "stats", "seq", "seen", "labels", "pulse", "amnesty", "unacked_mutex")
+_LASTING = (
+    "stored",
+    "ended",
+    "endpoints",
+    "events",
+    "stats",
+    "seq",
+    "seen",
+    "labels",
+    "pulse",
+    "amnesty",
+    "unacked_mutex",
+)
 _LASTING_KINDS = ("workers:", "lead:", "turn:", "_kombu.binding")
 #: Parts of a job's record that stay when it is over.
 _KEPT_PARTS = ("", ":doc")
