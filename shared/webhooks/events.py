@@ -22,9 +22,12 @@ def receiver_of(url: str) -> str:
     """Give the host and port that a URL leads to: what is slow or dead together."""
     try:
         parts = urlsplit(url)
-        port = parts.port
     except ValueError:
         return "-:0"
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
     return f"{parts.hostname or '-'}:{port or (80 if parts.scheme == 'http' else 443)}".lower()
 
 
