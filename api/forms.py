@@ -20,8 +20,7 @@ from api.errors import (
 )
 from api.fields import is_option
 
-#: Small enough for a slow line to fill in seconds: who watches over a request hears of it that often.
-PIECE = 64 * 1024
+PIECE = 256 * 1024
 #: All that is not the file: fields, part headers.
 FORM_BYTES = 1024 * 1024
 FORM_PARTS = 100

@@ -33,8 +33,7 @@ from worker.engine import Engine
 from worker.engine.load import load_engine
 from worker.models.constants import SAMPLE_RATE
 
-#: Each is measured twice for its receipt; without that there were 50 and more.
-LEAST_CHUNKS = 10.0
+LEAST_CHUNKS = 40.0
 LEAST_JOBS = 15.0
 MOST_OVERHEAD = 0.05
 """Of the 5-minute file; the 30-minute file is told beside it."""
