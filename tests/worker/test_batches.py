@@ -16,7 +16,8 @@ from shared.recovery import Recovery
 from shared.settings import Settings
 from tests.worker.test_steps import noise, wav
 from worker.batches import BatchLeader
-from worker.batches.context import Desk, Stopped
+from worker.batches.context import Desk
+from worker.upkeep.leading import LeadLost
 from worker.upkeep.sweeper import Sweeper
 
 RECORDING = wav(noise(20_000))
@@ -57,7 +58,7 @@ class Service:
         self.leader = self.new_leader()
 
     def look(self):
-        self.leader._lead()
+        self.leader.lead.take()
         self.leader.look()
 
     def record(self, *keys):
@@ -299,10 +300,10 @@ def test_a_frozen_leader_that_wakes_harms_nothing(service):
     service.run(batch_id)
     assert service.counts(batch_id) == {"total": 6, "succeeded": 6}
     assert names(service.both(batch_id)) == list("012345")
-    old._renewed = 0.0
-    assert service.leader._lead()
-    with pytest.raises(Stopped):
-        old._still()
+    assert service.leader.lead.take()
+    old.lead._renewed = 0.0
+    with pytest.raises(LeadLost):
+        old.lead.keep()
 
 
 def test_limits_make_a_batch_wait_and_fail_nothing(bench, clean_redis):

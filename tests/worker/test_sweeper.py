@@ -8,6 +8,7 @@ from shared.errors import StorageError, StorageUnavailable
 from shared.jobs import Status
 from shared.keys import job_prefix, manifest_key, source_key
 from tests.worker.test_steps import noise, wav
+from worker.upkeep.leading import LeadLost
 
 
 @pytest.fixture
@@ -173,7 +174,8 @@ def test_a_sweeper_that_is_to_end_deletes_no_more(worker):
     worker.store.put(source_key(uuid.uuid4().hex), b"half a story")
     sweeper.sweep_orphans(worker.records.now() + 4000)
     sweeper.stop()
-    sweeper.sweep_orphans(worker.records.now() + 4000)
+    with pytest.raises(LeadLost):
+        sweeper.sweep_orphans(worker.records.now() + 4000)
     assert len(list(worker.store.list())) == 1
 
 

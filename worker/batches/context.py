@@ -23,7 +23,7 @@ class Desk:
 
     Attributes:
         crowded: whether Redis has no room for more jobs
-        still: to be called now and then by what takes long; raises `Stopped` if another leads, or the process is to end
+        still: to be called now and then by what takes long; raises `LeadLost` if it is not to go on
 
     """
 
@@ -61,7 +61,3 @@ def batch_desk(ctx: Context, dispatcher: Dispatcher) -> Desk:
         crowded=crowded,
         still=lambda: None,
     )
-
-
-class Stopped(Exception):
-    """Another process leads now, or this one is to end."""

@@ -4,9 +4,9 @@ A thread of every worker process; one of them leads. Should it die, another goes
 done twice is done once, because the ids of jobs are derived from batch and item.
 """
 
-import threading
 import time
 import uuid
+from dataclasses import replace
 
 import structlog
 
@@ -14,11 +14,12 @@ from shared.batches.keys import item_job_id
 from shared.batches.model import BatchRecord, BatchStatus
 from shared.errors import QueueUnavailable, ServiceError
 from shared.records import Repairs
-from worker.batches.context import Desk, Stopped
+from worker.batches.context import Desk
 from worker.batches.expand import expand
 from worker.batches.finish import finish, settle
 from worker.batches.listing import list_items
 from worker.batches.outcomes import OutcomeWriter, collect
+from worker.upkeep.leading import Lead, LeadingThread, LeadLost
 
 log = structlog.get_logger()
 
@@ -34,14 +35,11 @@ class BatchLeader:
 
     def __init__(self, desk: Desk, repairs: Repairs) -> None:
         """Work with *desk*; its `still` is the leader's own."""
-        self._token = uuid.uuid4().hex
-        self._stop = threading.Event()
-        self._repairs = repairs
-        self._renewed = 0.0
-        self._desk = Desk(**{**vars(desk), "still": self._still})
+        self.lead = Lead(repairs, _ROLE, seconds=_LEAD_SECONDS)
+        self._desk = replace(desk, still=self.lead.keep)
         self._writers: dict[str, OutcomeWriter] = {}
         self._waiting: dict[str, float] = {}
-        self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
+        self._thread = LeadingThread(self.lead, self.look, every=_LOOK_SECONDS, idle=lambda: self._forget(set()))
 
     def start(self) -> None:
         """Begin to look."""
@@ -49,25 +47,25 @@ class BatchLeader:
 
     def stop(self) -> None:
         """Look no more; what is being written now is not waited for."""
-        self._stop.set()
+        self._thread.stop(wait=False)
 
     def look(self) -> None:
         """Give every batch its turn, once.
 
         Raises:
             QueueUnavailable: if Redis cannot be used; the next look goes on.
-            Stopped: if another leads now.
+            LeadLost: if another leads now, or the process is to end.
         """
         under_way = self._desk.batches.under_way()
         self._forget({record.id for record in under_way})
         for record in under_way:
             try:
                 self._serve(record)
-            except QueueUnavailable:
+            except (QueueUnavailable, LeadLost):
                 raise
             except ServiceError as error:  # the others go on
                 log.warning("a batch waits", batch_id=record.id, reason=error.message)
-            self._still()
+            self.lead.keep()
 
     def _serve(self, record: BatchRecord) -> None:
         if record.status is BatchStatus.VALIDATING:
@@ -76,7 +74,7 @@ class BatchLeader:
         if record.status is BatchStatus.CANCELING:
             for item in self._desk.batches.jobs(record.id):
                 self._desk.records.cancel(item_job_id(record.id, item))
-                self._still()
+                self.lead.keep()
         else:
             expand(self._desk, record, self._writer(record.id))
         self._gather(record.id)
@@ -113,40 +111,3 @@ class BatchLeader:
         for kept in (self._writers, self._waiting):
             for batch_id in kept.keys() - under_way:
                 del kept[batch_id]
-
-    def _still(self) -> None:
-        """Go on leading.
-
-        Raises:
-            Stopped: if another leads, or the process is to end.
-        """
-        if self._stop.is_set():
-            raise Stopped
-        if time.monotonic() - self._renewed < _LEAD_SECONDS / 10:
-            return
-        if not self._lead():
-            raise Stopped
-
-    def _lead(self) -> bool:
-        leads = self._repairs.lead(_ROLE, self._token, seconds=_LEAD_SECONDS)
-        self._renewed = time.monotonic()
-        return leads
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                if self._lead():
-                    self.look()
-                else:
-                    self._forget(set())
-            except Stopped:
-                self._forget(set())
-            except ServiceError as error:
-                log.warning("batches wait", reason=error.message)
-            except Exception:  # the thread must live as long as the process
-                log.exception("the leader of batches met an unexpected error")
-            self._stop.wait(_LOOK_SECONDS)
-        try:
-            self._repairs.resign(_ROLE, self._token)
-        except ServiceError:  # the lead lapses by itself
-            log.debug("lead not given back")

@@ -3,17 +3,15 @@
 Every worker process has a thread for it, so that it goes on while all others compute; one of them leads.
 """
 
-import threading
 import time
-import uuid
 from collections.abc import Iterable
 
 import redis
 import structlog
 
-from shared.errors import ServiceError
 from shared.queues import STAGES, Dispatcher, lanes_of, queue_name
 from shared.records import Lane, Message, Repairs, Suspect
+from worker.upkeep.leading import Lead, LeadingThread
 
 log = structlog.get_logger()
 
@@ -53,9 +51,9 @@ class Reconciler:
         self._broker = broker
         self._lanes = lanes_of(STAGES)
         self._doubts: dict[Suspect, float] = {}
-        self._token = uuid.uuid4().hex
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+        lead = Lead(repairs, _ROLE, seconds=_LEAD_SECONDS)
+        # An outage explains doubts, too.
+        self._thread = LeadingThread(lead, self.look, every=_LOOK_SECONDS, idle=self._doubts.clear)
 
     def start(self) -> None:
         """Begin to look."""
@@ -63,9 +61,7 @@ class Reconciler:
 
     def stop(self) -> None:
         """Look no more, and let another lead."""
-        self._stop.set()
-        if self._thread.ident:
-            self._thread.join()
+        self._thread.stop(wait=True)
 
     def look(self) -> list[Message]:
         """Look once, whoever leads; gives what was sent.
@@ -85,26 +81,7 @@ class Reconciler:
     def _lost(self) -> list[Suspect]:
         suspects = self._repairs.suspects(self._broker.empty(self._lanes))
         now = time.monotonic()
-        self._doubts = {one: self._doubts.get(one, now) for one in suspects}
+        since = {one: self._doubts.get(one, now) for one in suspects}
+        self._doubts.clear()
+        self._doubts.update(since)
         return [one for one, since in self._doubts.items() if now - since >= _DOUBT_SECONDS]
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                if self._repairs.lead(_ROLE, self._token, seconds=_LEAD_SECONDS):
-                    self.look()
-                else:
-                    self._doubts.clear()
-            except (ServiceError, redis.RedisError) as error:
-                self._doubts.clear()  # an outage explains them too
-                log.warning("not reconciled", reason=type(error).__name__)
-            except Exception:  # the thread must live as long as the process
-                log.exception("the reconciler met an unexpected error")
-            self._stop.wait(_LOOK_SECONDS)
-        self._resign()
-
-    def _resign(self) -> None:
-        try:
-            self._repairs.resign(_ROLE, self._token)
-        except ServiceError:  # the lead lapses by itself
-            log.debug("lead not given back")

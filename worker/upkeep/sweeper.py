@@ -3,16 +3,14 @@
 A thread of every worker process; one of them leads. It waits for storage, so it is none of the reconciler's.
 """
 
-import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
 
 import structlog
 
-from shared.errors import ServiceError, StorageError, StorageUnavailable
+from shared.errors import StorageError, StorageUnavailable
 from shared.jobs import TERMINAL
 from shared.keys import JOBS_PREFIX, job_prefix, manifest_key, receipts_prefix, results_prefix, work_prefix
 from shared.records import Repairs
@@ -20,6 +18,7 @@ from shared.recovery import Found, Recovery
 from shared.storage import ObjectInfo
 from worker.batches.sweep import BatchSweeper
 from worker.context import Context
+from worker.upkeep.leading import Lead, LeadingThread
 from worker.upkeep.tidying import SETTLED_LEASES, tidy_objects
 from worker.upkeep.uploads import sweep_expired, sweep_unknown, unfinished_age
 
@@ -38,10 +37,6 @@ _LATER_SECONDS = 60.0
 _AWAY_IN_A_ROW = 3
 
 
-class LeadLost(ServiceError):
-    """Another process has become the sweeper."""
-
-
 @dataclass(frozen=True)
 class _Folder:
     """What storage holds of one job."""
@@ -56,14 +51,12 @@ class Sweeper:
 
     def __init__(self, ctx: Context, repairs: Repairs) -> None:
         self._ctx = ctx
-        self._repairs = repairs
         self._recovery = Recovery(ctx.store, ctx.records, ctx.retention, ctx.dispatcher)
-        self._batches = BatchSweeper(ctx, self._each, self._keep_lead)
-        self._token = uuid.uuid4().hex
+        self._lead = Lead(repairs, _ROLE, seconds=_LEAD_SECONDS)
+        self._batches = BatchSweeper(ctx, self._each, self._lead.keep)
         self._unknown: set[str] = set()
         self._later: dict[str, float] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+        self._thread = LeadingThread(self._lead, self.look, every=_LOOK_SECONDS)
 
     def start(self) -> None:
         """Begin to look."""
@@ -71,7 +64,7 @@ class Sweeper:
 
     def stop(self) -> None:
         """Look no more; what is being deleted now is not waited for."""
-        self._stop.set()
+        self._thread.stop(wait=False)
 
     def look(self) -> None:
         """Do what is due now.
@@ -83,7 +76,7 @@ class Sweeper:
         self._tidy(now)
         self._sink(now)
         self._retire(now)
-        sweep_expired(self._ctx, now, self._keep_lead)
+        sweep_expired(self._ctx, now, self._lead.keep)
         self._batches.look(now, settled=SETTLED_LEASES * self._ctx.settings.lease_seconds)
         orphan_seconds = self._ctx.settings.orphan_seconds
         if self._ctx.retention.turn("orphans", every=orphan_seconds / 4):
@@ -102,8 +95,7 @@ class Sweeper:
         while batch := list(islice(folders, _BATCH)):
             known = self._ctx.records.known(folder.job_id for folder in batch)
             for folder in batch:
-                if self._stop.is_set():
-                    return
+                self._lead.keep()
                 if now - folder.youngest < self._ctx.settings.orphan_seconds:
                     continue
                 if folder.job_id in known:
@@ -112,7 +104,6 @@ class Sweeper:
                     self._sweep_unknown(folder)
                 else:
                     self._unknown.add(folder.job_id)
-            self._keep_lead()
 
     def _tidy(self, now: float) -> None:
         self._each(self._ctx.retention.untidy(now=now), lambda job_id: tidy_objects(self._ctx, job_id))
@@ -155,6 +146,7 @@ class Sweeper:
         self._later = {job_id: until for job_id, until in self._later.items() if until > now}
         in_a_row = 0
         for job_id in islice((job_id for job_id in job_ids if job_id not in self._later), _BATCH):
+            self._lead.keep()
             try:
                 act(job_id)
                 in_a_row = 0
@@ -165,7 +157,6 @@ class Sweeper:
                 if isinstance(error, StorageUnavailable) and in_a_row >= _AWAY_IN_A_ROW:
                     raise
                 self._later[job_id] = now + _LATER_SECONDS
-            self._keep_lead()
 
     def _sweep_leftovers(self, folder: _Folder) -> None:
         """A worker wrote after its job was over, and died before it could take that back."""
@@ -193,30 +184,6 @@ class Sweeper:
             objects = list(infos)
             youngest = max(info.modified.timestamp() for info in objects)
             yield _Folder(job_id, frozenset(info.key for info in objects), youngest)
-
-    def _keep_lead(self) -> None:
-        """Prolong the lead.
-
-        Raises:
-            LeadLost: if another has it, because something took too long: both must not delete.
-        """
-        if not self._repairs.lead(_ROLE, self._token, seconds=_LEAD_SECONDS):
-            raise LeadLost("another process leads now")
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                if self._repairs.lead(_ROLE, self._token, seconds=_LEAD_SECONDS):
-                    self.look()
-            except ServiceError as error:
-                log.warning("not swept", reason=error.message)
-            except Exception:  # the thread must live as long as the process
-                log.exception("the sweeper met an unexpected error")
-            self._stop.wait(_LOOK_SECONDS)
-        try:
-            self._repairs.resign(_ROLE, self._token)
-        except ServiceError:  # the lead lapses by itself
-            log.debug("lead not given back")
 
 
 def _job_of(info: ObjectInfo) -> str:
