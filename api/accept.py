@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from api.services import Services
 from shared import log
-from shared.accepting import take_in
+from shared.accepting import new_manifest, take_in
 from shared.errors import QueueUnavailable, StorageError
 from shared.jobs import Job, JobInput, JobOptions, Manifest, Progress, Status
 from shared.keys import job_prefix, manifest_key
@@ -47,20 +47,18 @@ def accept(to: Services, ticket: Ticket, source: JobInput, options: JobOptions) 
         StorageError: the same for storage.
     """
     job_id = ticket.job_id
-    deadline = options.deadline_seconds or to.settings.deadline_seconds
-    options = options.model_copy(update={"deadline_seconds": deadline})
     try:
-        created = round(to.records.now(), 6)  # what a score in Redis keeps exactly
-        manifest = Manifest(
-            id=job_id,
-            created_at=created,
+        manifest = new_manifest(
+            to.records,
+            to.settings,
+            job_id=job_id,
             owner=ticket.owner,
+            source=source,
+            options=options,
             client_id=ticket.client_id,
             name=ticket.name,
             retry_of=ticket.retry_of,
             request=ticket.request,
-            input=source,
-            options=options,
         )
         most = to.admission.most(options.priority)
         word = take_in(to.store, to.records, to.dispatcher, manifest, most=most, most_own=ticket.max_open)

@@ -2,10 +2,22 @@
 
 from typing import IO
 
+from flask import Request
+
 from api.access import body_was_read
-from api.errors import FieldError, FormTooLarge, InvalidJson, Unprocessable
+from api.errors import FieldError, FormTooLarge, InvalidJson, Unprocessable, UnsupportedMedia
 from api.forms import FORM_BYTES, pieces
 from api.strictjson import NamedTwice, NotJson, parse
+
+
+def refuse_encoded(request: Request) -> None:
+    """Refuse a body that would have to be unpacked: a few bytes can become gigabytes.
+
+    Raises:
+        UnsupportedMedia: if it is one.
+    """
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("Send the body as it is, without Content-Encoding.")
 
 
 def json_body(stream: IO[bytes]) -> dict[str, object]:

@@ -6,6 +6,8 @@ import json
 import math
 import re
 
+from api.errors import FieldError, Unprocessable
+
 Position = tuple[float, str]
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -15,6 +17,23 @@ _FARTHEST = 1e11  # seconds: the year 5138
 def encode(position: Position) -> str:
     """Write a position: time of creation, id."""
     return base64.urlsafe_b64encode(json.dumps(position).encode()).rstrip(b"=").decode()
+
+
+def position(text: str | None) -> Position | None:
+    """Read the cursor of a query; None where there is none.
+
+    Raises:
+        Unprocessable: if it is none of ours.
+    """
+    try:
+        return decode(text) if text is not None else None
+    except ValueError:
+        raise unknown() from None
+
+
+def unknown() -> Unprocessable:
+    """Say that a cursor is none of ours."""
+    return Unprocessable.of(FieldError("#/cursor", "is none of this service; begin again without it"))
 
 
 def decode(text: str) -> Position:

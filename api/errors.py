@@ -169,7 +169,7 @@ class RateExceeded(RequestError):
 
 
 class BeingTakenIn(RequestError):
-    """Another request is taking in the same job, or it was deleted a moment ago; ask again."""
+    """Another request is at the same thing; ask again."""
 
     code: ClassVar[str] = "being_taken_in"
     status: ClassVar[int] = 409

@@ -14,7 +14,7 @@ from api.access import body_was_read
 from api.batches.items import page_of_jobs
 from api.batches.lookup import existing as existing_batch
 from api.caller import caller
-from api.errors import FieldError, JobOver, MalformedJobId, Unprocessable, UploadIncomplete
+from api.errors import JobOver, MalformedJobId, UploadIncomplete
 from api.forms import pieces
 from api.idempotency import OnceHeader, once, see_again
 from api.lookup import CLIENT_ID, CLIENT_ID_RULE, JobPath, existing, unknown
@@ -256,7 +256,7 @@ def _forget_work(to: Services, job_id: str) -> None:
 
 def _page(to: Services, query: ListQuery) -> tuple[list[Job], bool]:
     """Read a page, and tell whether another follows."""
-    before = _position(query.cursor)
+    before = cursor.position(query.cursor)
     after = query.created_after.timestamp() if query.created_after else None
     found: list[Job] = []
     while len(found) <= query.limit:
@@ -269,17 +269,10 @@ def _page(to: Services, query: ListQuery) -> tuple[list[Job], bool]:
     return found[: query.limit], len(found) > query.limit
 
 
-def _position(text: str | None) -> cursor.Position | None:
-    try:
-        return cursor.decode(text) if text is not None else None
-    except ValueError:
-        raise Unprocessable.of(FieldError("#/cursor", "is none of this service; begin again without it")) from None
-
-
 def _of_batch(to: Services, query: ListQuery, batch_id: str) -> tuple[list[Job], str | None]:
     """Read a page of a batch's jobs, and give the address of the next."""
     batch = existing_batch(batch_id)
-    position = _position(query.cursor)
+    position = cursor.position(query.cursor)
     after = query.created_after.timestamp() if query.created_after else None
     first = int(position[0]) if position else 0
     found, following = page_of_jobs(to, batch, status=query.status, created_after=after, first=first, limit=query.limit)

@@ -7,7 +7,7 @@ from flask import Request
 
 from api.accept import Ticket, accept, forget_objects
 from api.access import about_job, body_was_read
-from api.bodies import json_body
+from api.bodies import json_body, refuse_encoded
 from api.caller import caller
 from api.errors import (
     FieldError,
@@ -45,8 +45,7 @@ def submit(to: Services, request: Request, ticket: Ticket, sent: Sent) -> Job:
         QueueUnavailable: if Redis is down.
         StorageError: if storage is.
     """
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise UnsupportedMedia("Send the body as it is, without Content-Encoding.")
+    refuse_encoded(request)
     if request.mimetype == "multipart/form-data":
         return _from_form(to, request, ticket, sent)
     if request.mimetype == "application/json":

@@ -3,18 +3,14 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import StrEnum
-from typing import TypeVar
 
-from pydantic import ValidationError
-
-from shared.errors import ObjectMissing, QueueUnavailable
+from shared.errors import QueueUnavailable
 from shared.jobs import Ending, Manifest
 from shared.keys import JOBS_PREFIX, ending_key, manifest_key
 from shared.queues import Dispatcher
 from shared.records import JobRecords, Retention
 from shared.storage import ObjectStore
-
-_Model = TypeVar("_Model", Manifest, Ending)
+from shared.storage.folders import folders, read_model
 
 
 class Found(StrEnum):
@@ -58,10 +54,10 @@ class Recovery:
 
     def adopt(self, job_id: str) -> Found:
         """Make the record of a job that has none."""
-        manifest = self._read(manifest_key(job_id), Manifest)
+        manifest = read_model(self._store, manifest_key(job_id), Manifest)
         if manifest is None or manifest.id != job_id:
             return Found.NO_JOB
-        ending = self._read(ending_key(job_id), Ending)
+        ending = read_model(self._store, ending_key(job_id), Ending)
         if ending is not None:
             return Found.REBUILT if self._retention.rebuild(manifest, ending) else Found.KNOWN
         word, messages = self._records.create(manifest)
@@ -71,18 +67,8 @@ class Recovery:
             self._dispatcher.send(messages)
         return Found.BEGUN if word == "created" else Found.KNOWN
 
-    def _read(self, key: str, model: type[_Model]) -> _Model | None:
-        try:
-            return model.model_validate_json(self._store.read(key))
-        except (ObjectMissing, ValidationError):
-            return None
-
 
 def jobs_in(store: ObjectStore) -> Iterator[str]:
     """Give the ids of the jobs that have objects."""
-    last = ""
-    for info in store.list(JOBS_PREFIX):
-        job_id = info.key.removeprefix(JOBS_PREFIX).partition("/")[0]
-        if job_id != last:
-            last = job_id
-            yield job_id
+    for job_id, _ in folders(store, JOBS_PREFIX):
+        yield job_id

@@ -105,23 +105,25 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
     register(app, context, kinds)
     drain = Drain(leases, hasty, dispatcher, seconds=settings.drain_seconds, over=stopping)
     with beat, _helpers(context, app, drain, stages):
-        queues = queues_of(stages)
-        app.worker_main(
-            [
-                "--quiet",
-                "worker",
-                "--pool=threads",
-                f"--concurrency={_concurrency(settings, stages, engine)}",
-                f"--queues={','.join(queues)}",
-                f"--hostname={worker_name()}",
-                "--without-gossip",
-                "--without-mingle",
-                "--without-heartbeat",
-            ]
-        )
+        app.worker_main(_arguments(settings, stages, engine))
         stopping.set()
     if engine is not None:
         engine.close()
+
+
+def _arguments(settings: Settings, stages: Collection[str], engine: Engine | None) -> list[str]:
+    """Give Celery's command line."""
+    return [
+        "--quiet",
+        "worker",
+        "--pool=threads",
+        f"--concurrency={_concurrency(settings, stages, engine)}",
+        f"--queues={','.join(queues_of(stages))}",
+        f"--hostname={worker_name()}",
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+    ]
 
 
 @contextmanager

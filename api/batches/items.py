@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from api.batches.schemas import ItemView, shown_input
-from api.errors import FieldError, Unprocessable
+from api.cursor import unknown
 from api.services import Services
 from shared.batches.items import read_items
 from shared.batches.keys import item_job_id
@@ -92,5 +92,5 @@ def _decode(text: str) -> Place:
         if any(type(one) is not int or not 0 <= one < 2**40 for one in (item, segment, offset)):
             raise ValueError
     except (ValueError, TypeError, RecursionError, binascii.Error):
-        raise Unprocessable.of(FieldError("#/cursor", "is none of this service; begin again without it")) from None
+        raise unknown() from None
     return Place(item=item, segment=segment, offset=offset)

@@ -14,7 +14,6 @@ from api.batches.lookup import BatchPath, existing
 from api.batches.schemas import dump_batch
 from api.caller import caller
 from api.describe import ANY_ERROR, RETRY_AFTER
-from api.errors import FieldError, Unprocessable
 from api.idempotency import OnceHeader, once
 from api.names import disposition
 from api.sent import Sent
@@ -64,10 +63,7 @@ def create(header: OnceHeader) -> Response:
 @batches.get("/v1/batches", summary="List batches, youngest first", responses=describe.LIST_RESPONSES)
 def listing(query: PageQuery) -> Response:
     """List batches. Follow `next` for more."""
-    try:
-        before = cursor.decode(query.cursor) if query.cursor is not None else None
-    except ValueError:
-        raise Unprocessable.of(FieldError("#/cursor", "is none of this service; begin again without it")) from None
+    before = cursor.position(query.cursor)
     found = services().batches.page(caller().owner, before=before, limit=query.limit + 1)
     shown, following = found[: query.limit], None
     if len(found) > query.limit:

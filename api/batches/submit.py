@@ -12,7 +12,7 @@ from api.access import body_was_read
 from api.batches.errors import BatchNotFound, BatchNotOpen, InvalidBatch, TooManyBatches
 from api.batches.intake import Intake, Placed, from_jsonl, from_list
 from api.batches.schemas import BatchHead
-from api.bodies import json_body
+from api.bodies import json_body, refuse_encoded
 from api.caller import caller
 from api.errors import (
     BeingTakenIn,
@@ -57,7 +57,7 @@ def submit(to: Services, request: Request, sent: Sent) -> BatchRecord:
         QueueUnavailable: the same, if Redis is down.
         StorageError: the same for storage.
     """
-    _plain(request)
+    refuse_encoded(request)
     to.admission.check_servers()
     batch_id = uuid.uuid4().hex
     try:
@@ -83,7 +83,7 @@ def add(to: Services, request: Request, sent: Sent, batch: BatchRecord) -> Batch
     Raises:
         RequestError, QueueUnavailable, StorageError: if it cannot be done.
     """
-    _plain(request)
+    refuse_encoded(request)
     placed: Iterator[Placed]
     if request.mimetype in JSONL:
         placed = from_jsonl(_body(sent.stream), to.settings)
@@ -338,11 +338,6 @@ def _body(stream: IO[bytes]) -> Iterator[bytes]:
 
 def _list_too_large() -> UploadTooLarge:
     return UploadTooLarge(f"A list of items may have {MOST_BYTES} bytes.")
-
-
-def _plain(request: Request) -> None:
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise UnsupportedMedia("Send the body as it is, without Content-Encoding.")
 
 
 def _not_open(status: BatchStatus) -> BatchNotOpen:

@@ -1,9 +1,6 @@
 """Batches brought back from storage when Redis is lost: their jobs' ids are derived, so that nothing is made twice."""
 
 from collections.abc import Iterator
-from typing import TypeVar
-
-from pydantic import ValidationError
 
 from shared.batches.items import lines_of, read_items
 from shared.batches.keys import (
@@ -19,10 +16,9 @@ from shared.batches.keys import (
 from shared.batches.model import BatchEnd, BatchManifest, Outcome
 from shared.batches.names import digest
 from shared.batches.records import BatchRecords
-from shared.errors import ObjectMissing
 from shared.storage import ObjectStore
+from shared.storage.folders import folders, read_model
 
-_Model = TypeVar("_Model", BatchManifest, BatchEnd)
 _COUNTED = {"succeeded": "succeeded", "canceled": "canceled"}
 #: Outcomes that are counted in one go.
 _STEP = 500
@@ -43,7 +39,7 @@ class BatchRecovery:
 
     def all(self) -> Iterator[str]:
         """Go through all batches in storage, after their jobs; gives the ids of those that are back."""
-        for batch_id in batches_in(self._store):
+        for batch_id, _ in folders(self._store, BATCHES_PREFIX):
             if not self._records.known([batch_id]) and not self._records.is_gone(batch_id) and self.adopt(batch_id):
                 yield batch_id
 
@@ -53,10 +49,10 @@ class BatchRecovery:
         Its items are looked at again from the first on: those with an outcome in storage are not made again, and jobs
         that are there are counted as they are.
         """
-        manifest = self._read(batch_key(batch_id), BatchManifest)
+        manifest = read_model(self._store, batch_key(batch_id), BatchManifest)
         if manifest is None or manifest.id != batch_id:
             return False
-        end = self._read(end_key(batch_id), BatchEnd)
+        end = read_model(self._store, end_key(batch_id), BatchEnd)
         if end is not None:
             self._records.rebuild(manifest, end)
             return True
@@ -108,25 +104,9 @@ class BatchRecovery:
     def _there(self, key: str) -> bool:
         return next(self._store.list(key, limit=1), None) is not None
 
-    def _read(self, key: str, model: type[_Model]) -> _Model | None:
-        try:
-            return model.model_validate_json(self._store.read(key))
-        except (ObjectMissing, ValidationError):
-            return None
-
 
 def read_outcomes(store: ObjectStore, batch_id: str) -> Iterator[Outcome]:
     """Give what became of items so far; an item may come twice, with the same outcome."""
     for info in store.list(outcomes_prefix(batch_id)):
         for line in lines_of(store.stream(info.key)):
             yield Outcome.model_validate_json(line)
-
-
-def batches_in(store: ObjectStore) -> Iterator[str]:
-    """Give the ids of the batches that have objects."""
-    last = ""
-    for info in store.list(BATCHES_PREFIX):
-        batch_id = info.key.removeprefix(BATCHES_PREFIX).partition("/")[0]
-        if batch_id != last:
-            last = batch_id
-            yield batch_id

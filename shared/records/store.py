@@ -129,11 +129,6 @@ class JobRecords:
         keys = [f"{self._script.prefix}{index}" for index in indices]
         return not self._script.call(partial(self._redis.exists, *keys))
 
-    def is_gone(self, job_id: str) -> bool:
-        """Whether a job was removed, and its objects may still be being deleted."""
-        ask = partial(self._redis.zscore, f"{self._script.prefix}gone", job_id)
-        return self._script.call(ask) is not None
-
     def open_jobs(self, priority: Priority) -> int:
         """Count the jobs of a priority that are not over."""
         return int(self._script.call(lambda: self._redis.zcard(f"{self._script.prefix}open:{priority}")))

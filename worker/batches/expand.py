@@ -8,14 +8,14 @@ from functools import partial
 import structlog
 from pydantic import ValidationError
 
-from shared.accepting import take_in
+from shared.accepting import new_manifest, take_in
 from shared.batches.items import read_items
 from shared.batches.keys import item_job_id
 from shared.batches.model import BatchManifest, BatchRecord, Item, ItemFault, Outcome, Place
 from shared.batches.options import merged
 from shared.errors import InvalidRequest, StorageDenied
 from shared.inputs import InputRefused, input_to_look_up, stored_input
-from shared.jobs import BatchItem, JobInput, JobOptions, Manifest, Priority
+from shared.jobs import BatchItem, JobInput, JobOptions, Priority
 from shared.keys import manifest_key
 from shared.outgoing import UrlRefused
 from shared.uploaded import UploadRefused, copy_upload, find_upload
@@ -151,14 +151,14 @@ def _source(desk: Desk, owner: str, item: Item, job_id: str) -> JobInput:
 
 def _take_in(desk: Desk, batch: BatchManifest, entry: _Entry, source: JobInput, options: JobOptions) -> _Made:
     job_id = item_job_id(batch.id, entry.number)
-    deadline = options.deadline_seconds or desk.settings.deadline_seconds
-    manifest = Manifest(
-        id=job_id,
-        created_at=round(desk.records.now(), 6),
+    manifest = new_manifest(
+        desk.records,
+        desk.settings,
+        job_id=job_id,
         owner=batch.owner,
+        source=source,
+        options=options,
         batch=BatchItem(id=batch.id, item=entry.number, custom_id=entry.item.custom_id),
-        input=source,
-        options=options.model_copy(update={"deadline_seconds": deadline}),
     )
     most = _most_open(desk, options.priority)
     word = take_in(desk.store, desk.records, desk.dispatcher, manifest, most=most, most_own=batch.max_open)

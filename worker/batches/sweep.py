@@ -1,12 +1,12 @@
 """Batches that have outlived their time, and what deaths left of batches in storage."""
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
 
 import structlog
 
 from shared.batches.keys import BATCHES_PREFIX, batch_key, batch_prefix
 from shared.batches.recovery import BatchRecovery
+from shared.storage.folders import folders
 from worker.context import Context
 
 log = structlog.get_logger()
@@ -66,8 +66,7 @@ class BatchSweeper:
 
     def _folders(self) -> Iterator[tuple[str, bool, float]]:
         """Give for each batch that with objects whether its manifest is among them, and when the youngest was made."""
-        infos = self._ctx.store.list(BATCHES_PREFIX)
-        for batch_id, group in groupby(infos, key=lambda info: info.key.removeprefix(BATCHES_PREFIX).partition("/")[0]):
+        for batch_id, group in folders(self._ctx.store, BATCHES_PREFIX):
             accepted, youngest = False, 0.0
             for info in group:
                 accepted = accepted or info.key == batch_key(batch_id)

@@ -6,7 +6,7 @@ A thread of every worker process; one of them leads. It waits for storage, so it
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import islice
 
 import structlog
 
@@ -15,7 +15,7 @@ from shared.jobs import TERMINAL
 from shared.keys import JOBS_PREFIX, job_prefix, manifest_key, receipts_prefix, results_prefix, work_prefix
 from shared.records import Repairs
 from shared.recovery import Found, Recovery
-from shared.storage import ObjectInfo
+from shared.storage.folders import folders
 from worker.batches.sweep import BatchSweeper
 from worker.context import Context
 from worker.upkeep.leading import Lead, LeadingThread
@@ -180,11 +180,7 @@ class Sweeper:
         log.info("objects without a job deleted", job_id=job_id, objects=len(folder.keys))
 
     def _folders(self) -> Iterator[_Folder]:
-        for job_id, infos in groupby(self._ctx.store.list(JOBS_PREFIX), key=_job_of):
+        for job_id, infos in folders(self._ctx.store, JOBS_PREFIX):
             objects = list(infos)
             youngest = max(info.modified.timestamp() for info in objects)
             yield _Folder(job_id, frozenset(info.key for info in objects), youngest)
-
-
-def _job_of(info: ObjectInfo) -> str:
-    return info.key.removeprefix(JOBS_PREFIX).partition("/")[0]

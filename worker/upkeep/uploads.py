@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from itertools import groupby
 
 import structlog
 
 from shared.keys import UPLOADS_PREFIX, upload_key, upload_prefix
 from shared.records import Upload
-from shared.storage import ObjectInfo
+from shared.storage.folders import folders
 from worker.context import Context
 
 log = structlog.get_logger()
@@ -39,7 +38,7 @@ def sweep_unknown(ctx: Context, now: float) -> None:
 
     A record is made before anything can arrive, so what has none never gets one.
     """
-    for upload_id, found in groupby(ctx.store.list(UPLOADS_PREFIX), key=_upload_of):
+    for upload_id, found in folders(ctx.store, UPLOADS_PREFIX):
         youngest = max(info.modified.timestamp() for info in found)
         if now - youngest > ctx.settings.orphan_seconds and not ctx.retention.uploads.known([upload_id]):
             ctx.store.delete_prefix(upload_prefix(upload_id))
@@ -55,7 +54,3 @@ def _end_session(ctx: Context, upload: Upload) -> None:
     parts = ctx.store.part_uploads()
     if upload.session and parts is not None:
         parts.abort(upload_key(upload.id), upload.session)
-
-
-def _upload_of(info: ObjectInfo) -> str:
-    return info.key.removeprefix(UPLOADS_PREFIX).partition("/")[0]
