@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
@@ -29,6 +30,13 @@ def raw(data: bytes) -> Answering:
 def redirect(location: str, status: str = "302 Found") -> Answering:
     """Send elsewhere."""
     return plain(b"", status, Location=location.encode().decode("latin-1"))
+
+
+def _is_whole(request: bytes) -> bool:
+    """Whether a request has its head, and as many bytes of body as that says."""
+    head, end, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return bool(end) and len(body) >= int(length[1] if length else 0)
 
 
 class OddServer:
@@ -63,7 +71,7 @@ class OddServer:
             if self._tls:
                 connection = self._tls.wrap_socket(connection, server_side=True)
             request = b""
-            while b"\r\n\r\n" not in request:
+            while not _is_whole(request):  # head and body may come in two packets
                 piece = connection.recv(65536)
                 if not piece:
                     return
