@@ -71,8 +71,7 @@ def once(
     sent = Sent(request, derived_id=name)
     if answer := _again(kept, sent, served):
         return answer
-    with taking(name) as right:
-        sent = Sent(request, right.watch(request.stream), derived_id=name)
+    with taking(name):
         if answer := _again(kept, sent, served):  # it was ready a moment ago
             return answer
         response = serve(sent)

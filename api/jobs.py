@@ -99,11 +99,11 @@ def put(path: JobPath, header: PreferHeader) -> Response:
     if not CLIENT_ID.fullmatch(path.job_id):
         raise MalformedJobId(f"{CLIENT_ID_RULE} This is none.")
     name = derived_id(caller().owner, path.job_id)
-    with taking(name) as right:
+    with taking(name):
         job = to.records.named(name)
         known = job is not None
         if job is None:
-            sent = Sent(request, right.watch(request.stream))
+            sent = Sent(request)
             job = submit(to, request, replace(new_ticket(sent), client_id=path.job_id, name=name), sent)
     if known:
         _throw_away_body(to)

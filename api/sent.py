@@ -23,15 +23,14 @@ class Sent:
 
     """
 
-    def __init__(self, request: Request, stream: IO[bytes] | None = None, *, derived_id: str | None = None) -> None:
-        """Read *stream* instead of the request's own body, where it is given."""
+    def __init__(self, request: Request, *, derived_id: str | None = None) -> None:
         self.derived_id = derived_id
         self.replayed = False
         self._request = request
         self._body = hashlib.sha256()
         self._form: list[object] | None = None
         self.stream: IO[bytes] = _Hashed(
-            stream or request.stream, self._body, wanted=derived_id is not None and request.mimetype != _FORM
+            request.stream, self._body, wanted=derived_id is not None and request.mimetype != _FORM
         )  # type: ignore[assignment]
 
     def receive(self, out: Sink, *, max_bytes: int) -> Upload:

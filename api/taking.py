@@ -1,10 +1,9 @@
-"""Taking a job in under an id that may come twice: only one request at a time does it."""
+"""Taking something in under a name that may come twice: only one request at a time does it."""
 
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
-from typing import IO
 
 import redis
 from redis.lock import Lock
@@ -13,9 +12,9 @@ from api.errors import BeingTakenIn
 from api.services import services
 from shared.errors import QueueUnavailable
 
-#: A request that is not heard of for so long counts as dead; a client may be silent for as long.
-_HOLDS_SECONDS = 150.0
-_RENEW_SECONDS = 15.0
+#: A request whose process died, or that could not tell Redis of its end, keeps others out for so long.
+_HOLDS_SECONDS = 10.0
+_BEAT_SECONDS = 2.5
 
 
 def derived_id(owner: str, name: str) -> str:
@@ -23,53 +22,33 @@ def derived_id(owner: str, name: str) -> str:
     return blake2b(f"{owner}\0{name}".encode(), digest_size=16).hexdigest()
 
 
-class Taking:
-    """One request's right to take a job in, renewed while its body is read."""
-
-    def __init__(self, lock: Lock) -> None:
-        self._lock = lock
-        self._renewed = time.monotonic()
-
-    def watch(self, stream: IO[bytes]) -> IO[bytes]:
-        """Give a stream that renews the right as it is read."""
-        return _Watched(stream, self)  # type: ignore[return-value]
-
-    def renew(self) -> None:
-        """Renew the right if it is time to."""
-        if time.monotonic() - self._renewed < _RENEW_SECONDS:
-            return
-        with suppress(redis.RedisError):  # it lapses then; the record tells a second one apart all the same
-            self._lock.reacquire()
-        self._renewed = time.monotonic()
-
-
 @contextmanager
-def taking(job_id: str) -> Iterator[Taking]:
-    """Be the only request that takes this job in.
+def taking(name: str, *, wait: float = 0.0) -> Iterator[None]:
+    """Be the only request that is at this, for as long as it takes; *wait* so many seconds for others.
 
     Raises:
         BeingTakenIn: if another one is at it.
         QueueUnavailable: if Redis is down.
     """
-    lock = services().taking_lock(job_id, seconds=_HOLDS_SECONDS)
+    lock = services().taking_lock(name, seconds=_HOLDS_SECONDS)
     try:
-        mine = lock.acquire(blocking=False)
+        mine = lock.acquire(blocking=wait > 0, blocking_timeout=wait or None)
     except redis.RedisError as error:
         raise QueueUnavailable(f"Redis cannot be used right now ({type(error).__name__})") from error
     if not mine:
         raise BeingTakenIn("This is being taken in by another request; ask again.", headers={"Retry-After": "1"})
+    over = threading.Event()
+    threading.Thread(target=_hold, args=[lock, over], name="taking", daemon=True).start()
     try:
-        yield Taking(lock)
+        yield
     finally:
-        with suppress(redis.RedisError):
+        over.set()
+        with suppress(redis.RedisError):  # it lapses by itself
             lock.release()
 
 
-class _Watched:
-    def __init__(self, stream: IO[bytes], right: Taking) -> None:
-        self._stream = stream
-        self._right = right
-
-    def read(self, size: int = -1) -> bytes:
-        self._right.renew()
-        return self._stream.read(size)
+def _hold(lock: Lock, over: threading.Event) -> None:
+    """Renew the lock until it is over, whatever the request waits for meanwhile."""
+    while not over.wait(_BEAT_SECONDS):
+        with suppress(redis.RedisError):  # the next beat may be heard; a name is given once all the same
+            lock.reacquire()

@@ -2,10 +2,9 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import IO, Any, TypeVar
 
-import redis
 from flask import Request
 
 from api.access import body_was_read
@@ -28,6 +27,7 @@ from api.sent import Sent
 from api.services import Services
 from api.strictjson import NotJson, parse
 from api.submit import named_input
+from api.taking import taking
 from api.webhooks.guard import refuse_bad_url
 from shared import log
 from shared.batches.keys import added_key, batch_key, batch_prefix, closed_key, draft_key, items_key
@@ -41,6 +41,8 @@ from shared.storage.keys import check_prefix
 MOST_BYTES = 256 * 1024**2
 #: Items that are added to an open batch at a time: Redis looks at their names in one step.
 MOST_ADDED = 5000
+#: Who adds items waits so long for others who do.
+_TURN_SECONDS = 10.0
 JSONL = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "application/ndjson")
 
 _Checked = TypeVar("_Checked")
@@ -98,7 +100,7 @@ def add(to: Services, request: Request, sent: Sent, batch: BatchRecord) -> Batch
     intake = Intake(to.settings, batch.manifest.options, most=min(MOST_ADDED, to.settings.max_batch_items))
     try:
         _write(to, draft, intake, placed)  # before it is anyone's turn: a client may be slow
-        with _turn(to, batch.id):
+        with taking(batch.id, wait=_TURN_SECONDS):
             return _add(to, batch.id, draft, intake)
     finally:
         with suppress(StorageError):
@@ -119,22 +121,6 @@ def close(to: Services, batch: BatchRecord) -> BatchRecord:
     elif batch.status is not BatchStatus.PROCESSING:
         raise _not_open(batch.status)
     return _again(to, batch.id)
-
-
-@contextmanager
-def _turn(to: Services, batch_id: str) -> Iterator[None]:
-    """Be the only one who adds to a batch."""
-    lock = to.taking_lock(batch_id, seconds=60)
-    try:
-        if not lock.acquire(blocking_timeout=10):
-            raise BeingTakenIn("Other items of this batch are being taken in; ask again.", headers={"Retry-After": "1"})
-    except redis.RedisError as error:
-        raise QueueUnavailable(f"Redis cannot be used right now ({type(error).__name__})") from error
-    try:
-        yield
-    finally:
-        with suppress(redis.RedisError):
-            lock.release()
 
 
 def _add(to: Services, batch_id: str, draft: str, intake: Intake) -> BatchRecord:

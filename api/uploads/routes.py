@@ -116,11 +116,11 @@ def complete(path: UploadPath) -> Response:
     upload = existing(to, path.upload_id)
     asked = validated(json_body_or_nothing(request.stream) or {}, model=CompleteRequest)
     if upload.status == "pending":
-        with taking(upload.id) as right:
+        with taking(upload.id):
             upload = existing(to, path.upload_id)  # as it is now that nobody else is at it
             if upload.status == "pending":
                 tags = None if asked.parts is None else {part.number: part.etag for part in asked.parts}
-                whole = way_of(to, upload).finish(upload, tags, right.renew)
+                whole = way_of(to, upload).finish(upload, tags)
                 done = to.uploads.complete(upload, key=whole.key, etag=whole.etag, seal=whole.seal)
                 if done is None:
                     drop(to, upload)

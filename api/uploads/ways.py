@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,7 +17,6 @@ from shared.storage import ObjectInfo, ObjectStore
 from shared.storage.interface import CHUNK_SIZE, PartInfo, PartUploads
 
 #: Called between pieces of what may take long.
-Beat = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Way(Protocol):
         """Tell which parts have arrived."""
         ...
 
-    def finish(self, upload: Upload, asked: Mapping[int, str] | None, beat: Beat) -> Whole:
+    def finish(self, upload: Upload, asked: Mapping[int, str] | None) -> Whole:
         """Make the whole of the parts that were *asked* for, by their etags.
 
         Raises:
@@ -82,7 +81,7 @@ class Direct:
             return {1: PartInfo(info.size, info.etag)}
         return {}
 
-    def finish(self, upload: Upload, asked: Mapping[int, str] | None, beat: Beat) -> Whole:
+    def finish(self, upload: Upload, asked: Mapping[int, str] | None) -> Whole:
         """See Way. The sha256 is worked out from what S3 holds."""
         key = upload_key(upload.id)
         if upload.session:
@@ -96,7 +95,7 @@ class Direct:
         if info.size != upload.size:  # a server that does not mind the signed length
             self._to.store.delete(key)
             raise mismatch(f"{info.size} bytes have arrived, {upload.size} were announced; send it again")
-        if upload.sha256 and _sha256(self._to.store, info, beat) != upload.sha256:
+        if upload.sha256 and _sha256(self._to.store, info) != upload.sha256:
             self._to.store.delete(key)
             if not upload.session:
                 raise other_bytes()
@@ -134,7 +133,7 @@ class ThroughUs:
         found = self._to.uploads.arrived(upload.id)
         return {number: PartInfo(part.size, part.etag) for number, part in found.items()}
 
-    def finish(self, upload: Upload, asked: Mapping[int, str] | None, beat: Beat) -> Whole:
+    def finish(self, upload: Upload, asked: Mapping[int, str] | None) -> Whole:
         """See Way. Of one piece, the sha256 was worked out as it came."""
         found = self._to.uploads.arrived(upload.id)
         check_parts(upload, {number: PartInfo(part.size, part.etag) for number, part in found.items()}, asked)
@@ -143,7 +142,7 @@ class ThroughUs:
             if not upload.part_size:
                 info = self._to.store.head(keys[0])
                 return Whole(info.key, found[1].etag, info.etag)
-            info = self._joined(upload, keys, beat)
+            info = self._joined(upload, keys)
         except ObjectMissing:  # replaced in this moment
             raise missing_parts([]) from None
         for key in keys:
@@ -153,7 +152,7 @@ class ThroughUs:
         etag = f"{hashlib.md5(sums, usedforsecurity=False).hexdigest()}-{len(keys)}"
         return Whole(info.key, etag, info.etag)
 
-    def _joined(self, upload: Upload, keys: list[str], beat: Beat) -> ObjectInfo:
+    def _joined(self, upload: Upload, keys: list[str]) -> ObjectInfo:
         digest = hashlib.sha256()
         key = upload_key(upload.id)
         with self._to.store.writer(key, content_type=upload.content_type) as out:
@@ -163,7 +162,6 @@ class ThroughUs:
                         out.write(piece)
                         if upload.sha256:
                             digest.update(piece)
-                        beat()
             if upload.sha256 and digest.hexdigest() != upload.sha256:
                 raise other_bytes()
             return out.commit()
@@ -213,12 +211,11 @@ def other_bytes() -> UploadMismatch:
     return mismatch("what has arrived has another sha256 than was announced; send it again")
 
 
-def _sha256(store: ObjectStore, info: ObjectInfo, beat: Beat) -> str:
+def _sha256(store: ObjectStore, info: ObjectInfo) -> str:
     digest = hashlib.sha256()
     with store.stream(info.key, chunk=CHUNK_SIZE) as pieces:
         for piece in pieces:
             digest.update(piece)
-            beat()
     return digest.hexdigest()
 
 

@@ -2,10 +2,14 @@
 
 import http.client
 import io
+import time
 from threading import Barrier, Thread
 
 import pytest
+import redis
+from redis.lock import Lock
 
+from api import submit
 from shared.errors import QueueUnavailable
 from shared.keys import source_key
 from shared.records import JobRecords
@@ -125,17 +129,18 @@ def test_a_recording_of_some_megabytes_that_is_sent_again_meets_its_job(tmp_path
         assert told == [202, 200]
 
 
-def test_a_slow_upload_that_loses_its_right_changes_nothing_of_the_job_of_another_request(api: Api, monkeypatch):
+def test_an_upload_that_loses_its_right_changes_nothing_of_the_job_of_another_request(api: Api, monkeypatch):
     done = []
+    read = submit.read_options
 
-    def lapses(self):
+    def lapses(*args, **more):
         if not done:
             done.append(True)
-            for key in api.redis.scan_iter("*taking:*"):
-                api.redis.delete(key)  # 150 s have passed
+            api.redis.delete(*api.redis.keys("*taking:*"))  # its process stood still
             done.append(put_with_another_client(api, b"the second request", mode="1"))
+        return read(*args, **more)
 
-    monkeypatch.setattr("api.taking.Taking.renew", lapses)
+    monkeypatch.setattr(submit, "read_options", lapses)
     assert put(api, "one", data=b"the first, slow one", mode="0").json["id"] == done[1].json["id"]
     job = done[1].json
     assert (done[1].status_code, job["options"]["mode"]) == (202, 1)
@@ -157,3 +162,34 @@ def test_a_job_of_the_same_name_has_another_etag_than_the_one_that_was_deleted(a
     assert api.client.delete("/v1/jobs/one").status_code == 204
     assert put(api, "one", mode="1").status_code == 202
     assert api.client.get("/v1/jobs/one", headers={"If-None-Match": etag}).status_code == 200, "another job"
+
+
+def test_a_right_is_kept_for_as_long_as_its_request_takes(api: Api, monkeypatch):
+    monkeypatch.setattr("api.taking._HOLDS_SECONDS", 0.6)
+    monkeypatch.setattr("api.taking._BEAT_SECONDS", 0.1)
+    read = submit.read_options
+
+    def slow(*args, **more):
+        time.sleep(1.0)
+        answers.append(put_with_another_client(api, b"another").json["code"])
+        return read(*args, **more)
+
+    answers = []
+    monkeypatch.setattr(submit, "read_options", slow)
+    assert put(api, "one").status_code == 202
+    assert answers == ["being_taken_in"]
+
+
+def test_a_right_that_could_not_be_given_back_lapses_soon(api: Api, monkeypatch):
+    """As where Redis was killed in the midst of a request, with a file that remembers the right."""
+    monkeypatch.setattr("api.taking._HOLDS_SECONDS", 0.5)
+
+    def away(self):
+        raise redis.ConnectionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Lock, "release", away)
+        assert put(api, "one", mode="7").status_code == 422
+    assert put(api, "one").json["code"] == "being_taken_in"
+    time.sleep(0.6)
+    assert put(api, "one").status_code == 202
