@@ -63,6 +63,9 @@ class Recovery:
         word, messages = self._records.create(manifest)
         if word == "over":  # of a batch that was canceled before it was taken in
             return Found.NO_JOB
+        if word == "known" and not self._records.known([job_id]):
+            # Another request of the same name made a job. Which was accepted is not known: rather both than neither.
+            word, messages = self._records.create(manifest.model_copy(update={"name": None}))
         with suppress(QueueUnavailable):  # the reconciler sends them then
             self._dispatcher.send(messages)
         return Found.BEGUN if word == "created" else Found.KNOWN

@@ -195,8 +195,8 @@ def test_a_deadline_ends_a_job_that_waits_and_one_that_runs(service, recording):
         waiting = service.submit(recording, deadline_seconds="1")
         assert service.wait(waiting)[0]["status"] == "expired"
     service.wait_ready()
-    with service.paced(2):
-        running = service.submit(recording, deadline_seconds="3")
+    with service.paced(4):
+        running = service.submit(recording, deadline_seconds="6")
         assert service.wait(running)[0]["status"] == "expired"
         assert service.events(running) == ["queued", "processing", "expired"]
         answer = service.client.get(f"/v1/jobs/{running}/result")

@@ -145,3 +145,17 @@ def test_jobs_are_found_by_their_folders(service):
     for key in ("jobs/a/source", "jobs/a/work/pcm.1", "jobs/a-b/source", "jobs/b/source", "incoming/c/source"):
         service.worker.store.put(key, b"x")
     assert sorted(jobs_in(service.worker.store)) == ["a", "a-b", "b"]
+
+
+def test_of_two_requests_of_one_name_both_come_back_for_either_may_have_been_accepted(service):
+    """One died between its manifest and its record, and was sent again."""
+    first = service.client.put("/v1/jobs/tape", data={"file": (io.BytesIO(wav(noise(60_000))), "a.wav")}).json["id"]
+    service.lose_redis()
+    again = service.client.put("/v1/jobs/tape", data={"file": (io.BytesIO(wav(noise(60_000))), "a.wav")}).json["id"]
+    assert again != first
+    assert service.recover() == {first: Found.BEGUN, again: Found.KNOWN}
+    assert service.client.get("/v1/jobs/tape").json["id"] == again
+    service.lose_redis()
+    assert service.recover() == {first: Found.BEGUN, again: Found.BEGUN}
+    service.worker.run()
+    assert [service.job(one)["status"] for one in (first, again)] == ["succeeded", "succeeded"]

@@ -1,6 +1,7 @@
 """The command with a stack of its own: killed, it takes the stack along, and both are found again."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ def test_jobs_go_on_after_the_command_and_its_stack_were_killed(tmp_path: Path) 
     process = start(*command)
     objects = target / STACK_FOLDER / "objects" / "jobs"
     assert until(lambda: objects.is_dir() and len(list(objects.glob("*/manifest.json"))) == FILES, 60)
+    time.sleep(0.5)  # a manifest is written before its job is there
     stack = descendants(process)
     process.kill()
     process.communicate()
