@@ -13,24 +13,25 @@ from tests.cli.programs import alive, descendants, run, start, until
 from tests.support import recordings
 
 FILES = 5
+LENGTH = 10 * 44_100  # samples: the five take seconds, so that the kill finds them on their way
 
 
 def test_jobs_go_on_after_the_command_and_its_stack_were_killed(tmp_path: Path) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     for number in range(FILES):
-        (source / f"take {number}.wav").write_bytes(recordings.encoded(recordings.tone(9000 + number, seed=number)))
+        (source / f"take {number}.wav").write_bytes(recordings.encoded(recordings.tone(LENGTH + number, seed=number)))
     command = ("archive", str(source), str(target), "--models", "baseline", "--receipts", "--json")
 
     process = start(*command)
     objects = target / STACK_FOLDER / "objects" / "jobs"
     assert until(lambda: objects.is_dir() and len(list(objects.glob("*/manifest.json"))) == FILES, 60)
+    sent = {path.name for path in objects.iterdir()}
     time.sleep(0.5)  # a manifest is written before its job is there
     stack = descendants(process)
     process.kill()
     process.communicate()
     assert until(lambda: not alive(stack))
-    sent = {path.name for path in objects.iterdir()}
     done_before = (target / NAME).read_bytes().count(b'"restored"')
 
     done = run(*command, "--resume")
