@@ -10,6 +10,8 @@ from shared.webhooks.events import JOB_EVENTS, MOST_URL, TERMINAL_EVENTS, JobEve
 
 Stage = Literal["restore", "vocode"]
 
+#: Characters of a model's name.
+MOST_NAME = 128
 #: Owner of what is asked without a key, where that is allowed.
 LOCAL = "local"
 Priority = Literal["interactive", "bulk"]
@@ -88,6 +90,12 @@ class JobOptions(BaseModel):
         allow_inf_nan=False,
         description="Seconds from now after which the job ends as `expired` if it is not done. Default: the service's.",
     )
+    restorer: str | None = Field(
+        None, min_length=1, max_length=MOST_NAME, description="Name of the model for `restore`, if there are several."
+    )
+    vocoder: str | None = Field(
+        None, min_length=1, max_length=MOST_NAME, description="Name of the model for `vocode`, if there are several."
+    )
     samples: int | None = Field(None, ge=1, description="`vocode` alone: length of the result; 441·(T−1) by default.")
     output: OutputRequest = Field(default_factory=OutputRequest)
     webhook: str | None = Field(
@@ -129,6 +137,10 @@ class JobOptions(BaseModel):
             raise ValueError("output.format npy is a mel, the result of stages=restore alone")
         if self.mode != 0 and "restore" not in self.stages:
             raise ValueError("mode is for the stage restore")
+        if self.restorer is not None and "restore" not in self.stages:
+            raise ValueError("restorer is for the stage restore")
+        if self.vocoder is not None and "vocode" not in self.stages:
+            raise ValueError("vocoder is for the stage vocode")
         if self.webhook_events_filter is not None and self.webhook is None:
             raise ValueError("webhook_events_filter is for a webhook")
         return self

@@ -151,6 +151,9 @@ class Settings(BaseSettings):
     in_flight: int = Field(4, ge=1, description="Most chunks of one job in the queues at once.")
 
     # Which models, and how they run.
+    config: str | None = Field(
+        None, description="A `config.yml` of Harmony Speech Engine that names models; workers and API need the same."
+    )
     restorer: RestorerType = Field("VoiceFixerRestorer", description="Model of the stage `restore`.")
     vocoder: VocoderType = Field("VoiceFixerVocoder", description="Model of the stage `vocode`.")
     weights_dir: str | None = Field(None, description="Folder with vf.ckpt and the vocoder's file; asked first.")
