@@ -7,7 +7,7 @@ from api.services import Services
 from shared import log
 from shared.accepting import new_manifest, take_in
 from shared.errors import QueueUnavailable, StorageError
-from shared.jobs import Job, JobInput, JobOptions, Manifest, Progress, Status
+from shared.jobs import Following, Job, JobInput, JobOptions, Manifest, Progress, Status
 from shared.keys import job_prefix, manifest_key
 
 _log = log.logger("api")
@@ -26,6 +26,7 @@ class Ticket:
         retry_of: the job that it does again
         request: fingerprint of its request, if it came with an Idempotency-Key
         max_open: jobs of the owner that may be unfinished at once; 0 for however many
+        then: jobs that go on with its result
 
     """
 
@@ -36,6 +37,7 @@ class Ticket:
     retry_of: str | None = None
     request: str | None = None
     max_open: int = 0
+    then: tuple[Following, ...] | None = None
 
 
 def accept(to: Services, ticket: Ticket, source: JobInput, options: JobOptions) -> Job:
@@ -59,6 +61,7 @@ def accept(to: Services, ticket: Ticket, source: JobInput, options: JobOptions) 
             name=ticket.name,
             retry_of=ticket.retry_of,
             request=ticket.request,
+            then=ticket.then,
         )
         most = to.admission.most(options.priority)
         word = take_in(to.store, to.records, to.dispatcher, manifest, most=most, most_own=ticket.max_open)

@@ -14,6 +14,9 @@ from api.auth import door
 from api.batches import describe as describe_batches
 from api.batches.routes import batches
 from api.errors import FieldError, Unprocessable, pointer
+from api.harmony import describe as describe_harmony
+from api.harmony import envelope
+from api.harmony.routes import harmony
 from api.health import health
 from api.jobs import jobs
 from api.options import say
@@ -70,8 +73,8 @@ def create_app(
     ).install(app)
     access.install(app)
     door.install(app)
-    problems.install(app)
-    for blueprint in (jobs, results, receipts, batches, uploads, watching, webhooks, health):
+    problems.install(app, elsewhere={envelope.PREFIX: envelope.respond})
+    for blueprint in (jobs, results, receipts, batches, uploads, watching, webhooks, harmony, health):
         app.register_api(blueprint)
     _document(app)
     return app
@@ -83,7 +86,7 @@ def _refuse_query(error: ValidationError) -> Response:
 
 def _document(app: OpenAPI) -> None:
     """Serve the OpenAPI document and Swagger's page, whose files come from a package and not from the net."""
-    models = (*webhooks_described.MODELS, *describe_batches.MODELS)
+    models = (*webhooks_described.MODELS, *describe_batches.MODELS, *describe_harmony.MODELS)
     app.components_schemas.update(describe.components(*models) | of_uploads())
     result = app.paths["/v1/jobs/{job_id}/result"]
     result.head = result.get.model_copy(update={"operationId": "results_fetch_head", "summary": "Describe the result"})

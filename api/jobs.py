@@ -14,6 +14,7 @@ from api.access import body_was_read
 from api.batches.items import page_of_jobs
 from api.batches.lookup import existing as existing_batch
 from api.caller import caller
+from api.canceling import cancel_job
 from api.errors import JobOver, MalformedJobId, UploadIncomplete
 from api.forms import pieces
 from api.idempotency import OnceHeader, once, see_again
@@ -30,7 +31,7 @@ from api.watching.wait import waited_for
 from shared import log
 from shared.errors import StorageError
 from shared.jobs import TERMINAL, Job, Status
-from shared.keys import job_prefix, work_prefix
+from shared.keys import job_prefix
 from shared.receipt import Receipt
 
 _log = log.logger("api")
@@ -146,13 +147,11 @@ def cancel(path: JobPath) -> Response:
     to = services()
     before = existing(path.job_id)
     job_id = before.manifest.id
-    state = before.status if is_over(before) else to.records.cancel(job_id)
+    state = before.status if is_over(before) else cancel_job(to, job_id)
     if state is None:
         raise unknown()
     if is_over(before) or state in TERMINAL - {Status.CANCELED}:
         raise JobOver(f"The job is over: {state}.")
-    if state is Status.CANCELED:
-        _forget_work(to, job_id)
     return _show(existing(job_id), 202)
 
 
@@ -183,7 +182,7 @@ def delete(path: JobPath) -> Response:
     to = services()
     job = existing(path.job_id)
     job_id = job.manifest.id
-    state = job.status if is_over(job) else to.records.cancel(job_id)
+    state = job.status if is_over(job) else cancel_job(to, job_id)
     if state is not None and state not in TERMINAL:
         return _show(existing(job_id), 202)
     # The record goes last: were we to stop in between, the job is still there to be deleted again.
@@ -245,13 +244,6 @@ def _marked(response: Response, job: Job) -> Response:
     if not is_over(job):
         response.headers["Retry-After"] = str(describe.RETRY_AFTER)
     return response
-
-
-def _forget_work(to: Services, job_id: str) -> None:
-    try:
-        to.store.delete_prefix(work_prefix(job_id))
-    except StorageError as error:  # the job is canceled all the same; DELETE takes the rest
-        _log.warning("working objects of a canceled job stay", job_id=job_id, reason=error.message)
 
 
 def _page(to: Services, query: ListQuery) -> tuple[list[Job], bool]:

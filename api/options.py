@@ -8,6 +8,7 @@ from pydantic_core import ErrorDetails
 
 from api.errors import FieldError, Unprocessable, pointer
 from api.webhooks.guard import refuse_bad_url
+from shared.catalog import Catalog
 from shared.formats import WORKING_RATE, check_output
 from shared.jobs import JobOptions
 from shared.outgoing import LONGEST_URL
@@ -52,14 +53,19 @@ class JobRequest(JobOptions):
         return JobOptions.model_validate({name: getattr(self, name) for name in JobOptions.model_fields})
 
 
-def read_options(raw: object, settings: Settings, *, model: type[Asked]) -> Asked:
-    """Check what was asked, down to what the output's format can hold.
+def read_options(raw: object, settings: Settings, catalog: Catalog, *, model: type[Asked]) -> Asked:
+    """Check what was asked, down to the names of models and what the output's format can hold.
 
     Raises:
         Unprocessable: with every field at fault.
     """
     asked = validated(raw, model=model)
-    faults = [*_metadata_faults(asked, settings), *_samples_faults(asked, settings), *_output_faults(asked)]
+    faults = [
+        *_metadata_faults(asked, settings),
+        *_samples_faults(asked, settings),
+        *_model_faults(asked, catalog),
+        *_output_faults(asked),
+    ]
     if faults:
         raise Unprocessable.of(*faults)
     refuse_bad_url(asked.webhook, settings, "#/webhook")
@@ -123,6 +129,19 @@ def _samples_faults(options: JobOptions, settings: Settings) -> list[FieldError]
     if options.samples is None or options.samples <= most:
         return []
     return [FieldError("#/samples", f"is beyond the longest recording of this service, {most} samples")]
+
+
+def _model_faults(options: JobOptions, catalog: Catalog) -> list[FieldError]:
+    faults = []
+    for stage, field in (("restore", "restorer"), ("vocode", "vocoder")):
+        name = getattr(options, field)
+        if stage not in options.stages:
+            continue
+        if not catalog.of(stage):
+            faults.append(FieldError("#/stages", f"this service has no model for {stage}"))
+        elif name is not None and name not in (names := [entry.name for entry in catalog.of(stage)]):
+            faults.append(FieldError(f"#/{field}", f"there is no such model; there are {', '.join(names)}"))
+    return faults
 
 
 def _output_faults(options: JobOptions) -> list[FieldError]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Protocol
 
-from flask import Flask, Response
+from flask import Flask, Response, current_app, request
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException
 
@@ -15,6 +15,7 @@ from shared.errors import InvalidRequest, QueueUnavailable, ServiceError, Storag
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
+_NAME = "voicefixer-queue-problems"
 
 _log = log.logger("api")
 _HINTS = {
@@ -43,8 +44,23 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = Field(None, description="The fields at fault, where there are any.")
 
 
-def install(app: Flask) -> None:
-    """Let the application answer every error with a problem document."""
+class Respond(Protocol):
+    """Makes the answer that tells an error."""
+
+    def __call__(  # noqa: D102
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> Response: ...
+
+
+def install(app: Flask, *, elsewhere: Mapping[str, Respond]) -> None:
+    """Let the application answer every error with a problem document; *elsewhere*: address's beginning → otherwise."""
+    app.extensions[_NAME] = elsewhere
     app.register_error_handler(ServiceError, _from_service)
     app.register_error_handler(HTTPException, _from_http)
     app.register_error_handler(Exception, _from_bug)
@@ -58,7 +74,11 @@ def respond(
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Make the answer."""
+    """Make the answer, in the manner of the address that was asked."""
+    others: Mapping[str, Respond] = current_app.extensions[_NAME]
+    for beginning, other in others.items():
+        if request.path.startswith(beginning):
+            return other(status, code, detail, errors=errors, headers=headers)
     problem = Problem(
         title=HTTPStatus(status).phrase,
         status=status,

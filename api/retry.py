@@ -54,7 +54,7 @@ def _options(to: Services, request: Request, job: Job, sent: Sent) -> JobOptions
     if request.mimetype != "application/json":
         raise UnsupportedMedia("Send options to be changed as application/json, or no body.")
     changed = json_body(sent.stream)
-    return read_options({**before.model_dump(mode="json"), **changed}, to.settings, model=JobOptions)
+    return read_options({**before.model_dump(mode="json"), **changed}, to.settings, to.catalog, model=JobOptions)
 
 
 def _source(to: Services, job: Job, job_id: str) -> JobInput:

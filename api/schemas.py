@@ -46,6 +46,8 @@ class OptionsView(BaseModel):
     seed: int
     priority: Priority
     deadline_seconds: float | None
+    restorer: str | None
+    vocoder: str | None
     samples: int | None
     output: OutputRequest
     webhook: str | None = Field(description="Without its query, which may hold a secret.")
@@ -83,6 +85,7 @@ class JobView(BaseModel):
     id: str
     client_id: str | None = Field(description="The caller's own name of the job, if it was given one.")
     retry_of: str | None = Field(description="Id of the job that this one does again, if it does.")
+    followed_by: str | None = Field(description="Id of the job that goes on with its result, if one does.")
     batch_id: str | None = Field(description="The batch that it belongs to.")
     custom_id: str | None = Field(description="What the item is called in its batch.")
     status: Status
@@ -121,6 +124,7 @@ def view(job: Job, urls: Urls | None = None) -> JobView:
         id=asked.id,
         client_id=asked.client_id,
         retry_of=asked.retry_of,
+        followed_by=asked.then[0].id if asked.then else None,
         batch_id=asked.batch.id if asked.batch else None,
         custom_id=asked.batch.custom_id if asked.batch else None,
         status=job.status,

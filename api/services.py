@@ -15,6 +15,7 @@ from api.watching.places import Places
 from api.webhooks.connections import Webhooks, open_webhooks
 from shared.access import KeyShelf
 from shared.batches.records import BatchRecords
+from shared.catalog import Catalog, read_catalog
 from shared.connections import open_batches, open_events, open_outgoing, open_presence, open_records, open_store
 from shared.outgoing import Outgoing
 from shared.presence import Presence
@@ -48,6 +49,7 @@ class Services:
         places: of requests that wait or stream
         uploads: records of uploads
         client: of the records' Redis, for what the API alone keeps there
+        catalog: the models that requests may name
         broker: the queues' Redis, if it is not the one with the records
 
     """
@@ -68,6 +70,7 @@ class Services:
     events: Events
     uploads: Uploads
     client: redis.Redis
+    catalog: Catalog
     broker: redis.Redis | None = None
 
     def taking_lock(self, job_id: str, *, seconds: float) -> Lock:
@@ -121,6 +124,7 @@ def connected(
         events=Events(own, prefix=settings.key_prefix),
         places=Places(min(settings.api_watchers, settings.api_threads * 3 // 4)),
         uploads=Uploads(own, prefix=settings.key_prefix),
+        catalog=read_catalog(settings),
         client=own,
         broker=broker,
     )

@@ -63,7 +63,7 @@ def _from_form(to: Services, request: Request, ticket: Ticket, sent: Sent) -> Jo
     with to.store.writer(source_key(job_id)) as out:
         upload = sent.receive(out, max_bytes=most)
         body_was_read()
-        options = read_options(from_fields(upload.fields), to.settings, model=JobOptions)
+        options = read_options(from_fields(upload.fields), to.settings, to.catalog, model=JobOptions)
         try:
             out.commit()
         except BaseException:
@@ -79,7 +79,7 @@ def known_by(ticket: Ticket, sent: Sent) -> Ticket:
 
 
 def _from_json(to: Services, ticket: Ticket, sent: Sent) -> Job:
-    asked = read_options(json_body(sent.stream), to.settings, model=JobRequest)
+    asked = read_options(json_body(sent.stream), to.settings, to.catalog, model=JobRequest)
     to.admission.check(asked.priority)
     source = named_input(to, asked.input, ticket.job_id)
     about_job(ticket.job_id)

@@ -173,6 +173,15 @@ class BatchItem(BaseModel):
     custom_id: str = Field(description="What the caller calls it.")
 
 
+class Following(BaseModel):
+    """A job that takes up the result of the one before."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    options: JobOptions
+
+
 class Manifest(BaseModel):
     """All that is needed to do a job again: written to storage before the job is accepted."""
 
@@ -186,6 +195,7 @@ class Manifest(BaseModel):
     retry_of: str | None = Field(None, description="Id of the job whose recording this one takes up again.")
     request: str | None = Field(None, description="Fingerprint of the request, if it came with an Idempotency-Key.")
     batch: BatchItem | None = None
+    then: tuple[Following, ...] | None = Field(None, description="Jobs that go on with the result, one after another.")
     input: JobInput
     options: JobOptions
 

@@ -212,6 +212,12 @@ class Settings(BaseSettings):
     api_watchers: int = Field(
         48, ge=0, description="Of them, those that wait or stream; never more than three quarters of all."
     )
+    convert_seconds: float = Field(
+        600.0, gt=0, description="Longest that `POST /v1/audio/convert` waits for its job, which goes on after it."
+    )
+    convert_max_bytes: int = Field(
+        128 * 1024**2, ge=1, description="Largest recording in such a request, without its base64; beyond it 413."
+    )
     max_wait_seconds: float = Field(60.0, ge=0, description="Longest that `Prefer: wait` holds an answer back.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level written.")
     log_format: Literal["console", "json"] = Field("console", description="Lines for people or for machines.")

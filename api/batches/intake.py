@@ -12,6 +12,7 @@ from shared.batches.items import LineTooLong, lines_of
 from shared.batches.model import MAX_CUSTOM_ID, Item, ItemFault
 from shared.batches.names import digest
 from shared.batches.options import merged
+from shared.catalog import Catalog
 from shared.jobs import JobOptions
 from shared.outgoing import UrlRefused, read_url
 from shared.settings import Settings
@@ -33,9 +34,10 @@ class Intake:
         names: digests of the custom_ids so far, in their order.
     """
 
-    def __init__(self, settings: Settings, common: dict[str, Any], *, most: int) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, common: dict[str, Any], *, most: int) -> None:
         """Take at most so many items, which share the options *common*."""
         self._settings = settings
+        self._catalog = catalog
         self._common = common
         self._most = most
         self._faults: list[FieldError] = []
@@ -91,7 +93,7 @@ class Intake:
             options = _flat(fields)
             request = {**merged(self._common, options), **({} if named is None else {"input": named})}
             self._check_hook({name: request.pop(name) for name in _HOOK if name in request})
-            asked = read_options(request, self._settings, model=JobRequest)
+            asked = read_options(request, self._settings, self._catalog, model=JobRequest)
             if asked.input.url is not None:
                 read_url(asked.input.url)
         except (RequestError, UrlRefused) as error:
@@ -110,7 +112,7 @@ class Intake:
                 self._hooks.clear()
             self._hooks[key] = None
             try:
-                read_options(asked, self._settings, model=JobOptions)
+                read_options(asked, self._settings, self._catalog, model=JobOptions)
             except Unprocessable as error:
                 self._hooks[key] = error
         if (fault := self._hooks[key]) is not None:

@@ -97,7 +97,7 @@ def add(to: Services, request: Request, sent: Sent, batch: BatchRecord) -> Batch
     else:
         raise UnsupportedMedia("Send application/jsonl with an item a line, or application/json with `items`.")
     draft = added_key(batch.id, uuid.uuid4().hex)
-    intake = Intake(to.settings, batch.manifest.options, most=min(MOST_ADDED, to.settings.max_batch_items))
+    intake = Intake(to.settings, to.catalog, batch.manifest.options, most=min(MOST_ADDED, to.settings.max_batch_items))
     try:
         _write(to, draft, intake, placed)  # before it is anyone's turn: a client may be slow
         with taking(batch.id, wait=_TURN_SECONDS):
@@ -195,7 +195,7 @@ def _from_json(to: Services, sent: Sent, batch_id: str) -> BatchManifest:
 
 
 def _with_items(to: Services, head: BatchHead, batch_id: str, placed: Iterator[Placed]) -> BatchManifest:
-    intake = Intake(to.settings, head.options, most=to.settings.max_batch_items)
+    intake = Intake(to.settings, to.catalog, head.options, most=to.settings.max_batch_items)
     _write(to, items_key(batch_id, 0), intake, placed)
     return _manifest(to, head, batch_id, total=len(intake.names))
 
@@ -258,8 +258,8 @@ def _forget(to: Services, batch_id: str) -> None:
 def _head(to: Services, given: dict[str, Any]) -> BatchHead:
     """Check what is asked of all items together: a fault here would be one of every item."""
     head = validated({name: value for name, value in given.items() if value is not None}, model=BatchHead)
-    _at("options", lambda: read_options({**head.options}, to.settings, model=JobOptions))
-    read_options({"metadata": head.metadata}, to.settings, model=JobOptions)
+    _at("options", lambda: read_options({**head.options}, to.settings, to.catalog, model=JobOptions))
+    read_options({"metadata": head.metadata}, to.settings, to.catalog, model=JobOptions)
     refuse_bad_url(head.webhook, to.settings, "#/webhook")
     return head
 

@@ -27,9 +27,14 @@ class Line:
 
     def broken(self) -> bool:
         """Whether to come to an end: the client has hung up, or the server stops."""
-        return self._stopping() or self._hung_up()
+        return self.stopping() or self.hung_up()
 
-    def _hung_up(self) -> bool:
+    def stopping(self) -> bool:
+        """Whether the server stops."""
+        return self._stopping()
+
+    def hung_up(self) -> bool:
+        """Whether the client has closed the connection."""
         if self._socket is None:
             return False
         try:

@@ -60,12 +60,16 @@ def waited_for(job: Job, prefer: str | None) -> Waited:
     if place is None:
         return Waited(job, respond_async=wanted.respond_async)
     with place:
-        return Waited(_until_over(job, seconds), seconds, wanted.respond_async)
+        over = until_over(job, Line(request.environ), deadline=time.monotonic() + seconds)
+        return Waited(over, seconds, wanted.respond_async)
 
 
-def _until_over(job: Job, seconds: float) -> Job:
-    to, line = services(), Line(request.environ)
-    deadline = time.monotonic() + seconds
+def until_over(job: Job, line: Line, *, deadline: float) -> Job:
+    """Wait until the job is over, by the monotonic clock or its client gives up, or it is deleted; gives it as it is.
+
+    While Redis is away, what was known of it holds.
+    """
+    to = services()
     with to.hub.watching(job.manifest.id) as watch:
         look_at = 0.0
         while not is_over(job) and (left := deadline - time.monotonic()) > 0:

@@ -205,8 +205,7 @@ def _explain(problem: ErrorDetails, document: Document, places: dict[int, int]) 
 def _in_words(problem: ErrorDetails, path: list[str | int], text: str) -> str:
     kind = problem["type"]
     if kind == "extra_forbidden":
-        known = {2: DeviceConfig, 1: ModelConfig}.get(sum(isinstance(part, str) for part in path) - 1, ConfigFile)
-        meant = get_close_matches(str(path[-1]), known.model_fields, n=1)
+        meant = get_close_matches(str(path[-1]), _keys_beside(path), n=1)
         return f"there is no such key; did you mean {meant[0]}?" if meant else "there is no such key"
     if kind == "missing":
         return "is missing"
@@ -219,6 +218,14 @@ def _in_words(problem: ErrorDetails, path: list[str | int], text: str) -> str:
     if kind == "string_pattern_mismatch" and path[-1] == "device":
         return f"must be auto, cpu, cuda or cuda:N, not {problem['input']!r}"
     return text
+
+
+def _keys_beside(path: list[str | int]) -> Iterable[str]:
+    """Give the keys that may stand where this one does: in a device's block, in an entry, or at the top."""
+    block: type[BaseModel] = (
+        DeviceConfig if "device_config" in path[:-1] else ModelConfig if len(path) > 1 else ConfigFile
+    )
+    return block.model_fields
 
 
 def _refused(path: Path, faults: Iterable[str]) -> SettingsError:

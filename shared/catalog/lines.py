@@ -63,7 +63,7 @@ def _value(loader: yaml.SafeLoader, node: yaml.Node, path: Path, document: Docum
         return dict(_members(loader, node, path, document))
     if isinstance(node, yaml.SequenceNode):
         return [_value(loader, inner, (*path, number), document) for number, inner in enumerate(node.value)]
-    return loader.construct_object(node)  # type: ignore[no-untyped-call]
+    return loader.construct_object(node)
 
 
 def _members(

@@ -21,6 +21,7 @@ from worker.audio.encode import open_encoder
 from worker.audio.meter import Meter
 from worker.audio.resample import resample_blocks, resampled_length
 from worker.chunks import output_span
+from worker.following import hand_on, take_back
 from worker.mels import read_mel, windows_of
 from worker.models.constants import N_MELS, SAMPLE_RATE, frame_count
 from worker.plan import Plan
@@ -40,7 +41,11 @@ def stitch(task: Task) -> list[Message] | None:
     """Write the result and its receipt under this attempt's keys and end the job."""
     plan = task.plan()
     output = _join_mel(task, plan) if plan.output is None else _join_audio(task, plan)
-    return [] if task.ctx.records.succeed(task.job_id, task.claim, output) else None
+    following = hand_on(task, output)
+    if task.ctx.records.succeed(task.job_id, task.claim, output):
+        return []
+    take_back(task, following)
+    return None
 
 
 def _join_audio(task: Task, plan: Plan) -> JobOutput:
