@@ -2,10 +2,10 @@
 
 from typing import ClassVar
 
-from api.errors import FormTooLarge, InvalidJson, RequestError, UploadTooLarge
+from api.errors import RequestError
 
 
-class ConvertInvalid(InvalidJson):
+class ConvertInvalid(RequestError):
     """The request is none that can be served."""
 
     code: ClassVar[str] = "convert_invalid"
@@ -24,16 +24,18 @@ class ModelNotFound(RequestError):
     status: ClassVar[int] = 404
 
 
-class AudioTooLarge(UploadTooLarge):
+class AudioTooLarge(RequestError):
     """`source_audio` is larger than VFQ_CONVERT_MAX_BYTES."""
 
     code: ClassVar[str] = "audio_too_large"
+    status: ClassVar[int] = 413
 
 
-class RestTooLarge(FormTooLarge):
+class RestTooLarge(RequestError):
     """What stands beside `source_audio` is larger than any options can be."""
 
     code: ClassVar[str] = "rest_too_large"
+    status: ClassVar[int] = 413
 
 
 class ConvertFailed(RequestError):

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from api.errors import RequestError
+from api.harmony.envelope import PREFIX
 from shared.formats import FORMATS
 from tests.api.conftest import Api, make_api
 
@@ -109,15 +110,29 @@ def test_every_route_is_described_and_no_other(api: Api, document):
 
 def test_errors_are_described_as_problem_documents(document):
     for path, _, operation in operations(document):
+        if path.startswith(PREFIX):
+            continue
         for status, response in operation["responses"].items():
             if status == "default" or (status >= "400" and path != "/readyz"):
                 schema = response["content"]["application/problem+json"]["schema"]
                 assert schema == {"$ref": "#/components/schemas/Problem"}
 
 
+def test_harmonys_routes_describe_errors_in_its_envelope(document):
+    for path, _, operation in operations(document):
+        if path.startswith(PREFIX):
+            errors = {status: one for status, one in operation["responses"].items() if not status.startswith("2")}
+            assert {"default", "401", "403", "429", "503"} <= set(errors)
+            for status, response in errors.items():
+                schema = response["content"]["application/json"]["schema"]
+                name = "Unauthorized" if status == "401" else "HarmonyError"
+                assert schema == {"$ref": f"#/components/schemas/{name}"}
+
+
 def test_every_code_is_named_where_it_can_come(document):
     text = str([operation["responses"] for _, _, operation in operations(document)])
-    codes = {kind.code for kind in leaves(RequestError)} - {"job_not_found"}
+    kinds = [kind for kind in leaves(RequestError) if not kind.__module__.startswith("api.harmony")]
+    codes = {kind.code for kind in kinds} - {"job_not_found"}
     assert {code for code in codes if code not in text} == set()
 
 

@@ -65,6 +65,8 @@ def test_options_come_as_single_fields(api: Api):
         "seed": 7,
         "priority": "bulk",
         "deadline_seconds": 90.5,
+        "restorer": None,
+        "vocoder": None,
         "samples": None,
         "output": {"format": "flac", "sample_rate": "input", "bit_depth": 24, "channels": 1},
         "webhook": None,
