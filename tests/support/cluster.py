@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +102,7 @@ class Cluster:
         """Start processes again, with more in their environment; none: without it."""
         with self._lock:
             for name in names:
-                self.processes[name].kill()
-                self.processes[name].wait()
+                self._end(name)
                 self._environment[name] = environment
                 self._launch(name)
 
@@ -262,6 +261,15 @@ class Cluster:
     def tail(self) -> str:
         """The ends of all logs."""
         return "\n".join(f"== {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log")))
+
+    def _end(self, name: str) -> None:
+        """SIGKILL, also to the API's own child, which would answer for a second more."""
+        process = self.processes[name]
+        family = psutil.Process(process.pid).children() if process.poll() is None else []
+        for one in (process, *family):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.wait()
 
     def _launch(self, name: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as output:
