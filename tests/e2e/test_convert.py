@@ -4,12 +4,14 @@ import base64
 import io
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import soundfile
 
 from tests.support import recordings
+from tests.support.stack import stack
 
 CONVERT = "/v1/audio/convert"
 
@@ -29,6 +31,10 @@ def convert(service, data: bytes, **more):
 def heard(data: bytes) -> tuple[np.ndarray, soundfile.SoundFile]:
     file = soundfile.SoundFile(io.BytesIO(data))
     return file.read(dtype="float32", always_2d=True), file
+
+
+def audio_of(answer) -> np.ndarray:
+    return heard(base64.b64decode(answer.json()["data"]))[0]
 
 
 def test_the_answer_is_harmonys_byte_for_byte_and_the_job_is_one_like_all(service):
@@ -156,3 +162,40 @@ def test_bad_requests_are_told_in_harmonys_envelope_and_the_next_one_works(servi
     assert error["type"] == {400: "BadRequestError", 404: "NotFoundError"}[status]
     assert len(error["message"]) > 15
     assert convert(service, wav(0.2)).status_code == 200
+
+
+@pytest.mark.parametrize("seconds", [31, 45, 60, 90])
+def test_what_is_longer_than_thirty_seconds_comes_back_whole(service, seconds):
+    """Defect D: there every input over 30 s fails."""
+    samples = seconds * 44100 + seconds
+    answer = convert(service, recordings.encoded(recordings.tone(samples, seed=seconds)))
+    assert answer.status_code == 200, answer.text[:300]
+    heard_of, _ = heard(base64.b64decode(answer.json()["data"]))
+    assert heard_of.shape == (samples, 1)
+    loud = np.abs(heard_of[: len(heard_of) // 4410 * 4410]).reshape(-1, 4410).max(axis=1)
+    assert loud.min() > 0.01 * loud.max()  # no tenth of a second is missing
+
+
+@pytest.fixture(scope="module")
+def batches(redis_alone, tmp_path_factory):
+    """A service that computes up to four windows at once."""
+    limits = {"VFQ_MAX_BATCH_SIZE": "4", "VFQ_IN_FLIGHT": "8", "VFQ_KEY_PREFIX": "batches:"}
+    with stack(tmp_path_factory.mktemp("batches"), redis_url=redis_alone, **limits) as running:
+        yield running
+
+
+def test_nine_at_once_are_all_answered_and_a_bad_one_harms_no_other(batches):
+    """Defects E and F: there of nine with batches of four five are never answered, and a bad one fails its batch."""
+    good = [wav(1.0, seed=number) for number in range(9)]
+    alone = [audio_of(convert(batches, data)) for data in good]
+    sent = [*good[:4], b"RIFF this is no recording at all", *good[4:], wav(1.0)[:30]]
+    with ThreadPoolExecutor(len(sent)) as pool:
+        answers = list(pool.map(lambda data: convert(batches, data), sent))
+    statuses = [one.status_code for one in answers]
+    assert statuses == [200] * 4 + [400] + [200] * 5 + [400]
+    for one, expected in zip([one for one in answers if one.status_code == 200], alone, strict=True):
+        assert np.abs(audio_of(one) - expected).max() < 0.001  # a batch sums in another order
+    for bad in (answers[4], answers[-1]):
+        assert bad.json()["type"] == "BadRequestError"
+        assert bad.json()["message"].startswith("source_audio: ")
+    assert convert(batches, wav(0.2)).status_code == 200
