@@ -15,6 +15,8 @@ HARMONY = Tag(
     name="Harmony Speech Engine",
     description="Its audio conversion, for programs that were written for it: errors are in its envelope.",
 )
+#: A whole WAV file, a millisecond long.
+EXAMPLE = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAAACAlqqWgGpWag=="
 #: What the descriptions refer to.
 MODELS: tuple[tuple[type[BaseModel], Mode], ...] = (
     (ConvertRequest, "validation"),
@@ -42,7 +44,7 @@ CONVERT_BODY = {
     "content": {
         "application/json": {
             "schema": reference(ConvertRequest),
-            "example": {"model": "voicefixer", "source_audio": "UklGRiQAAABXQVZF…"},
+            "example": {"model": "voicefixer", "source_audio": EXAMPLE},
         }
     },
 }

@@ -30,7 +30,9 @@ class ConvertRequest(BaseModel):
 
     model: str = Field("", description=f"`{CHAIN}`, or the name of a restorer or a vocoder of this service.")
     source_audio: str = Field(
-        "", description="Base64 of an audio file; for a vocoder, of the `.npy` of a mel `[T, 128]` or `[C, T, 128]`."
+        "",
+        json_schema_extra={"contentEncoding": "base64"},
+        description="Base64 of an audio file; for a vocoder, of the `.npy` of a mel `[T, 128]` or `[C, T, 128]`.",
     )
     output_options: OutputOptions | None = None
     pre_processing_filters: "list[ConvertRequest] | None" = Field(

@@ -199,3 +199,11 @@ def test_nine_at_once_are_all_answered_and_a_bad_one_harms_no_other(batches):
         assert bad.json()["type"] == "BadRequestError"
         assert bad.json()["message"].startswith("source_audio: ")
     assert convert(batches, wav(0.2)).status_code == 200
+
+
+def test_the_documents_example_is_restored(service):
+    document = service.client.get("/openapi.json").json()
+    body = document["paths"][CONVERT]["post"]["requestBody"]["content"]["application/json"]["example"]
+    answer = service.client.post(CONVERT, json=body)
+    assert answer.status_code == 200, answer.text
+    assert len(audio_of(answer)) == 44  # 8 samples at 8 kHz
