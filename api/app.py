@@ -19,6 +19,7 @@ from api.harmony import envelope
 from api.harmony.routes import harmony
 from api.health import health
 from api.jobs import jobs
+from api.monitoring import routes as metrics
 from api.options import say
 from api.receipts import receipts
 from api.results import results
@@ -68,13 +69,24 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.compact = True  # type: ignore[attr-defined]
-    connected(
-        settings, records=records, store=store, dispatcher=dispatcher, presence=presence, outgoing=outgoing
-    ).install(app)
+    to = connected(settings, records=records, store=store, dispatcher=dispatcher, presence=presence, outgoing=outgoing)
+    to.install(app)
+    metrics.install(app, to)
     access.install(app)
     door.install(app)
     problems.install(app, elsewhere={envelope.PREFIX: envelope.respond})
-    for blueprint in (jobs, results, receipts, batches, uploads, watching, webhooks, harmony, health):
+    for blueprint in (
+        jobs,
+        results,
+        receipts,
+        batches,
+        uploads,
+        watching,
+        webhooks,
+        harmony,
+        health,
+        metrics.monitoring,
+    ):
         app.register_api(blueprint)
     _document(app)
     return app

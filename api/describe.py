@@ -33,6 +33,12 @@ class Ready(BaseModel):
     ready: bool
 
 
+class Health(BaseModel):
+    """Each service that there is, and how it is."""
+
+    audio_conversion: str = Field(description="`healthy`, or `unhealthy: ` and what is wrong.")
+
+
 class Alive(BaseModel):
     """The process answers."""
 
@@ -96,6 +102,7 @@ def components(*more: tuple[type[BaseModel], Mode]) -> dict[str, Schema]:
         (JobPage, "serialization"),
         (Problem, "serialization"),
         (Ready, "serialization"),
+        (Health, "serialization"),
         (Alive, "serialization"),
         (Version, "serialization"),
         (JobRequest, "validation"),
@@ -287,6 +294,10 @@ RECEIPT_RESPONSES: ResponseDict = {
 READY_RESPONSES: ResponseDict = {
     "200": _json(Ready, "Ready."),
     "503": _json(Ready, "Not ready; the body says what is missing."),
+}
+HEALTH_RESPONSES: ResponseDict = {
+    "200": _json(Health, "It is."),
+    "503": _json(Health, "It is not; the word says what is missing."),
 }
 ALIVE_RESPONSES: ResponseDict = {"200": _json(Alive, "Alive.")}
 VERSION_RESPONSES: ResponseDict = {"200": _json(Version, "The version.")}

@@ -28,10 +28,13 @@ class Presence:
         for stage in STAGES:
             self._redis.zrem(self._key(stage), worker)
 
-    def count(self) -> dict[str, int]:
-        """Count the live workers of each stage."""
-        now = self._now()
-        return {stage: int(self._redis.zcount(self._key(stage), now, "+inf")) for stage in STAGES}
+    def count(self, now: float | None = None) -> dict[str, int]:
+        """Count the live workers of each stage; *now* is Redis's time, if it was asked already."""
+        now = self._now() if now is None else now
+        with self._redis.pipeline(transaction=False) as pipe:
+            for stage in STAGES:
+                pipe.zcount(self._key(stage), now, "+inf")
+            return dict(zip(STAGES, map(int, pipe.execute()), strict=True))
 
     def _now(self) -> float:
         seconds, micros = self._redis.time()

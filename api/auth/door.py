@@ -18,6 +18,8 @@ PUBLIC = {
     "health.alive",
     "health.ready",
     "health.which",
+    "health.of_harmony",
+    "monitoring.metrics",
     "document",
     "docs",
     "uploads.put_content",

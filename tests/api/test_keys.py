@@ -133,7 +133,7 @@ def test_a_key_does_what_its_scopes_say(api: Api):
 def test_what_is_public_wants_no_key(api: Api):
     key(api)
     fresh = make_api(api.settings, api.store).client
-    for path in ("/healthz", "/readyz", "/version", "/openapi.json", "/docs"):
+    for path in ("/healthz", "/readyz", "/version", "/health", "/metrics", "/openapi.json", "/docs"):
         assert fresh.get(path).status_code in (200, 503), path
     assert fresh.get("/nowhere").status_code == 404
 

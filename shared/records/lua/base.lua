@@ -40,7 +40,8 @@
 --   p gone               ZSET    id of a removed job by when, until its objects are seen to be gone too
 --   p events             STREAM  id, status, version: each change of a state
 --   p labels             HASH    label of a model -> its number, and n:number -> label
---   p stats              HASH    counters: claimed, completed, resent, expired, troubles
+--   p stats              HASH    counters: created, ended:$state, restored_seconds (of recordings); of pieces: claimed,
+--                                completed, resent, expired, troubles
 --   p delivery:$id       HASH    what is owed to a receiver: owner, subject (a job or batch), target (`hook`, or an
 --                                endpoint), type, sequence, status, url (of a hook), extra, receiver, at; and how it
 --                                went: state (pending, delivered, failed, dropped), attempts, claims, next, ended, log
@@ -179,6 +180,8 @@ end
 
 local function end_job(state, moment)
   set('ended', stamp(moment))
+  count('ended:' .. state)
+  if state == 'succeeded' then redis.call('HINCRBYFLOAT', p .. 'stats', 'restored_seconds', get('seconds') or 0) end
   -- A worker may be at one of its pieces still, and write.
   if state ~= 'succeeded' then set('rough', 1) end
   local pieces = redis.call('HGETALL', out)

@@ -49,6 +49,7 @@ function commands.create(owner, name, created, priority, stages, deadline, most,
     set('batch', batch)
     count_in(within, item, 'queued')
   end
+  count('created')
   event('queued')
   send('split', false)
   return { 'created', messages[1] }
