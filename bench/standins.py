@@ -10,7 +10,7 @@ import torch
 
 from bench.signals import speech_like
 from shared.settings import Settings, load_settings
-from worker.engine import Engine
+from worker.engine import Engine, engine_of
 from worker.main import run_worker
 from worker.models.constants import HOP, N_MELS, SAMPLE_RATE, WINDOW
 from worker.models.interface import MelSpan, RestoreCondition
@@ -55,7 +55,7 @@ class CostlessVocoder:
 
 def costless_engine(settings: Settings, stages: Collection[str]) -> Engine:
     """Make the engine of the costless worker."""
-    return Engine(
+    return engine_of(
         restorer=CostlessRestorer() if "restore" in stages else None,
         vocoder=CostlessVocoder() if "vocode" in stages else None,
         max_batch_size=settings.max_batch_size,

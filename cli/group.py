@@ -20,9 +20,8 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            code = getattr(type(error), "code", None)
-            if isinstance(code, str):
-                _explain(error, code, as_json=as_json)
+            if isinstance(getattr(type(error), "code", None), str):
+                _explain(error, error.code, as_json=as_json)  # type: ignore[attr-defined]
                 raise typer.Exit(_status(error)) from None
             if as_json and (usage := getattr(error, "format_message", None)):  # typer tells people itself
                 _tell_scripts("usage", usage())

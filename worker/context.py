@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.batches.records import BatchRecords
+from shared.catalog import Catalog
 from shared.outgoing import Outgoing
 from shared.queues import Dispatcher
 from shared.records import JobRecords, Retention
@@ -26,6 +26,7 @@ class Context:
 
     Attributes:
         leases: what this process has in hand.
+        catalog: the models of the service, of which this process may serve some.
         engine: none in a worker that serves only the stage `audio`.
         mels: those that this process restored last; none in a worker that does not serve both stages.
         company: who may be at work beside whom.
@@ -39,11 +40,8 @@ class Context:
     store: ObjectStore
     dispatcher: Dispatcher
     leases: Leases
+    catalog: Catalog
     engine: Engine | None = None
     mels: Handover | None = None
     company: Company = field(default_factory=Company)
     outgoing: Outgoing = field(default_factory=Outgoing)
-
-    def coming(self) -> AbstractContextManager[None]:
-        """Let batches wait a little for the piece in hand, which will ask for a model when it has read its data."""
-        return nullcontext() if self.engine is None else self.engine.coming()

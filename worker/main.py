@@ -15,6 +15,7 @@ from celery import Celery, signals
 from celery.platforms import SecurityWarning
 from redis.exceptions import RedisError
 
+from shared.catalog import Catalog, read_catalog
 from shared.connections import (
     open_batches,
     open_deliveries,
@@ -27,7 +28,8 @@ from shared.connections import (
     open_retention,
     open_store,
 )
-from shared.jobs import Status
+from shared.errors import SettingsError
+from shared.jobs import Stage, Status
 from shared.log import configure
 from shared.queues import STAGES, Dispatcher, celery_app, queues_of
 from shared.records import JobRecords, connect
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_MODEL_STAGES: tuple[Stage, ...] = ("restore", "vocode")
 _BEAT_SECONDS = 3.0
 _PRESENCE_SECONDS = 15.0
 #: Exit status when a batch exceeds its deadline; a supervisor starts the worker anew.
@@ -61,10 +64,11 @@ _HUNG = 70
 def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None = None) -> None:
     """Serve *stages* until SIGTERM or Ctrl-C, which finish what is in hand.
 
-    Models are loaded in this process before it takes work: a pool of threads shares them, and loading before a
-    fork would hang every task. *load* makes the engine; by default the one that the settings name.
+    Models are loaded in this process: a pool of threads shares them, and loading before a fork would hang every task.
+    *load* makes the engine; by default the one that the settings name, with all models that are not to wait.
 
     Raises:
+        SettingsError: if there is no model for one of the stages.
         ModelError: if weights are missing or wrong.
         ServiceError: if Redis or storage cannot be used.
     """
@@ -74,15 +78,16 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
     signals.setup_logging.connect(_keep_logging)
     # Running as root is dangerous where messages are pickled; ours are JSON.
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    catalog = _catalog(settings, stages)
     check_redis(settings)
     stopping = threading.Event()
     # Whoever works waits for a Redis that is away as long as the process lives: nothing else could be done meanwhile.
     records = open_records(settings, patient=lambda: not stopping.is_set())
     store = open_store(settings)
     store.check()
-    if set(stages) & {"restore", "vocode"}:
+    if set(stages) & set(_MODEL_STAGES):
         os.nice(settings.nice)  # before any thread begins, for each has its own
-    engine = _engine(settings, stages, load)
+    engine = _engine(settings, stages, catalog, load)
     app = celery_app(settings)
     kinds = [kind for stage in stages for kind in STAGES[stage]]
     hasty = open_records(settings, retries=1, timeout=3.0)
@@ -98,6 +103,7 @@ def run_worker(settings: Settings, stages: Collection[str], *, load: Load | None
         store,
         dispatcher,
         leases,
+        catalog,
         engine,
         mels,
         outgoing=open_outgoing(settings),
@@ -176,14 +182,27 @@ def _keep_logging(**_: object) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _engine(settings: Settings, stages: Collection[str], load: Load | None) -> Engine | None:
-    if not set(stages) & {"restore", "vocode"}:
+def _catalog(settings: Settings, stages: Collection[str]) -> Catalog:
+    """Read which models there are, and tell what whoever started us should know of their file."""
+    catalog = read_catalog(settings)
+    for note in catalog.notes:
+        log.warning(note)
+    for stage in _MODEL_STAGES:
+        if stage in stages and not catalog.of(stage):
+            raise SettingsError(f"VFQ_CONFIG (--config) names no model for the stage {stage}: leave it out of --stages")
+    return catalog
+
+
+def _engine(settings: Settings, stages: Collection[str], catalog: Catalog, load: Load | None) -> Engine | None:
+    if not set(stages) & set(_MODEL_STAGES):
         return None
-    if load is None:
-        hash_weights(settings, stages)  # while torch is imported, which keeps but one core busy
+    if load is not None:
+        return load(settings, stages)
+    # While torch is imported, which keeps but one core busy.
+    hash_weights((entry for entry in catalog.entries if entry.stage in stages), settings)
     from worker.engine.load import load_engine  # torch: an audio worker starts sooner and smaller without it
 
-    return (load or load_engine)(settings, stages)
+    return load_engine(settings, stages, catalog)
 
 
 def _handover(settings: Settings, stages: Collection[str], beat: _Beat, records: JobRecords) -> Handover | None:
@@ -202,7 +221,7 @@ def _concurrency(settings: Settings, stages: Collection[str], engine: Engine | N
     """Twice what is computed at once: while one half is computed, the other is read and written."""
     if set(stages) == {"audio"}:
         return settings.audio_concurrency
-    return 2 * settings.max_batch_size * (engine.batcher.threads if engine else 1)
+    return 2 * max(1, engine.at_once if engine else 0)
 
 
 class _Beat:
@@ -263,6 +282,6 @@ class _Beat:
             os._exit(_HUNG)
         if self._engine is None:
             return
-        if not self._engine.batcher.alive() or self._engine.batcher.busy_seconds() > self._deadline:
+        if not self._engine.alive() or self._engine.busy_seconds() > self._deadline:
             log.error("the model thread hangs; the process ends", deadline_seconds=self._deadline)
             os._exit(_HUNG)

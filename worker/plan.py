@@ -4,6 +4,7 @@ from functools import cached_property, lru_cache
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.catalog import ModelEntry
 from shared.formats import OutputPlan
 from shared.jobs import Stage
 from shared.receipt import Sound
@@ -22,6 +23,8 @@ class Plan(BaseModel):
         source_rate, source_samples: of the recording; the result's length follows from them.
         frames: mel frames; a recording of up to 1,024 samples is cut as if zeros followed it.
         source_key: the object that the split read: what was sent, or what it has fetched.
+        seed: that of the job and of its restorer.
+        restorer, vocoder: names of the models, by which all pieces go; none: the defaults, in a plan of before.
         noise: whether the split measured the recording's noise.
         output: the result's form; none where the result is a mel.
         source: what the recording is and measures, for the receipt.
@@ -44,6 +47,8 @@ class Plan(BaseModel):
     fade: int
     filename: str
     source_key: str = ""
+    restorer: str | None = None
+    vocoder: str | None = None
     noise: bool = False
     output: OutputPlan | None = None
     source: Sound | None = None
@@ -78,9 +83,9 @@ def geometry_for(settings: Settings, *, mode: int, before: Plan | None) -> Geome
     return Geometry(settings.core_frames, settings.context_frames, settings.halo_frames, fade)
 
 
-def wants_noise(settings: Settings) -> bool:
-    """Whether the restorer that workers run goes by the recording's noise, which takes long to measure."""
-    return settings.restorer == "SpectralGateRestorer"
+def wants_noise(restorer: ModelEntry | None) -> bool:
+    """Whether a restorer goes by the recording's noise, which takes long to measure."""
+    return restorer is not None and restorer.model_type == "SpectralGateRestorer"
 
 
 def extended(samples: int) -> int:

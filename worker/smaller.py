@@ -58,7 +58,13 @@ def _length(part: _Part) -> int:
 
 
 def restore_window(
-    engine: Engine, padded: Floats, conditions: Sequence[RestoreCondition], window: Window, *, context: int
+    engine: Engine,
+    padded: Floats,
+    conditions: Sequence[RestoreCondition],
+    window: Window,
+    *,
+    context: int,
+    model: str | None = None,
 ) -> Floats:
     """Restore the channels of a window, samples `[C, 441·(F−1) + 2048]`; gives the mel that is kept, `[C, t, 128]`.
 
@@ -70,7 +76,7 @@ def restore_window(
         first = (part.seen_start - window.seen_start) * HOP
         samples = padded[:, first : first + padded_length(_length(part))]
         try:
-            mels = engine.restore([RestoreItem(*pair) for pair in zip(samples, conditions, strict=True)])
+            mels = engine.restore([RestoreItem(*pair) for pair in zip(samples, conditions, strict=True)], model)
         except MemoryExhausted:
             parts = [] if any(one.mode == 2 for one in conditions) else part.smaller()
             if not parts:
@@ -83,7 +89,7 @@ def restore_window(
     return run(_Part(window.seen_start, window.seen_stop, window.mel_start, window.mel_stop, context, GRID))
 
 
-def vocode_window(engine: Engine, mel: Floats, span: MelSpan, *, halo: int) -> list[Floats]:
+def vocode_window(engine: Engine, mel: Floats, span: MelSpan, *, halo: int, model: str | None = None) -> list[Floats]:
     """Vocode the channels of a window, mel `[C, t, 128]`; gives the samples that the span asks for, of each channel.
 
     Raises:
@@ -96,7 +102,7 @@ def vocode_window(engine: Engine, mel: Floats, span: MelSpan, *, halo: int) -> l
         asked = replace(span, first_frame=part.seen_start, start=start, stop=stop)
         seen = mel[:, part.seen_start - span.first_frame : part.seen_stop - span.first_frame]
         try:
-            return engine.vocode([VocodeItem(channel, asked) for channel in seen])
+            return engine.vocode([VocodeItem(channel, asked) for channel in seen], model)
         except MemoryExhausted:
             parts = part.smaller()
             if not parts:

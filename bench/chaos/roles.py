@@ -28,7 +28,7 @@ from shared.records import Claim, JobRecords, Message, Piece, Refusal
 from shared.settings import Settings, load_settings
 from tests.support.standins import StandInRestorer, StandInVocoder
 from worker.attempts.leases import Leases
-from worker.engine import Engine
+from worker.engine import Engine, engine_of
 from worker.models.interface import MelSpan, RestoreCondition
 from worker.upkeep.reconciler import Reconciler
 from worker.upkeep.sweeper import Sweeper
@@ -146,7 +146,7 @@ class _Vocoder(StandInVocoder):
 def _engines(role: Role) -> Callable[[Settings, Collection[str]], Engine]:
     def load(settings: Settings, stages: Collection[str]) -> Engine:
         calls = _Calls(role)
-        return Engine(
+        return engine_of(
             restorer=_Restorer(calls) if "restore" in stages else None,
             vocoder=_Vocoder(calls) if "vocode" in stages else None,
             max_batch_size=settings.max_batch_size,

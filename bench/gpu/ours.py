@@ -15,7 +15,7 @@ from torch import Tensor
 from bench.signals import speech_like
 from worker.backends.cuda import CudaBackend
 from worker.chunks import Geometry
-from worker.engine.engine import Engine, RestoreItem, VocodeItem
+from worker.engine import Engine, RestoreItem, VocodeItem, engine_of
 from worker.engine.usual import usual_items
 from worker.models.constants import HOP, SAMPLE_RATE
 from worker.models.frontend import centre_pad
@@ -176,7 +176,7 @@ def _stages(restorer: VoiceFixerRestorer, vocoder: VoiceFixerVocoder, audio: Ten
 
 
 def _engine(models: Models, batch: int, *, threads: int) -> Engine:
-    return Engine(
+    return engine_of(
         restorer=models.restorer,
         vocoder=models.vocoder,
         backend=models.backend,

@@ -115,7 +115,7 @@ def _break_sending() -> None:
 
 def _engine(settings: Settings, stages: Collection[str]) -> Any:
     from tests.support.standins import StandInRestorer, StandInVocoder
-    from worker.engine import Engine
+    from worker.engine import engine_of
 
     def paced(cls: type, name: str) -> Any:
         def call(self: Any, data: Any, more: Any) -> Any:
@@ -128,7 +128,7 @@ def _engine(settings: Settings, stages: Collection[str]) -> Any:
 
         return type(f"Paced{cls.__name__}", (cls,), {name: call})()
 
-    engine = Engine(restorer=paced(StandInRestorer, "restore"), vocoder=paced(StandInVocoder, "vocode"))
+    engine = engine_of(restorer=paced(StandInRestorer, "restore"), vocoder=paced(StandInVocoder, "vocode"))
     if MEMORY:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from shared.batches.records import BatchRecords
+from shared.catalog import read_catalog
 from shared.jobs import JobInput, JobOptions, Manifest
 from shared.keys import source_key
 from shared.queues import STAGES, lanes_of
@@ -16,7 +17,7 @@ from tests.support.standins import StandInRestorer, StandInVocoder
 from worker.attempts.company import Company
 from worker.attempts.leases import Leases
 from worker.context import Context
-from worker.engine import Engine
+from worker.engine import engine_of
 from worker.task import perform
 from worker.tasks import step_of
 from worker.upkeep.sweeper import Sweeper
@@ -37,7 +38,9 @@ class Bench:
         self.leases = Leases(self.records, every=made.lease_seconds / 4)
         self.waiting = deque()
         self.sent = []
-        self.ctx = Context(made, self.records, self.retention, self.batches, self.store, self, self.leases, engine)
+        self.ctx = Context(
+            made, self.records, self.retention, self.batches, self.store, self, self.leases, read_catalog(made), engine
+        )
 
     def send(self, messages):
         for message in messages:
@@ -121,7 +124,7 @@ def bench(clean_redis, tmp_path):
     engines = []
 
     def make(*, restorer=None, vocoder=None, **settings):
-        engine = Engine(restorer=restorer or StandInRestorer(), vocoder=vocoder or StandInVocoder())
+        engine = engine_of(restorer=restorer or StandInRestorer(), vocoder=vocoder or StandInVocoder())
         engines.append(engine)
         sizes = {"core_frames": 128, "context_frames": 64, "halo_frames": 80, "fade_frames": 32}
         return Bench(clean_redis, tmp_path / "objects", engine, **(sizes | settings))

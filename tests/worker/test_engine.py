@@ -11,11 +11,11 @@ from structlog.testing import capture_logs
 
 from tests.support.standins import StandInRestorer, StandInVocoder
 from worker.chunks import Geometry
-from worker.engine import Engine, RestoreItem, VocodeItem
+from worker.engine import RestoreItem, VocodeItem, engine_of
 from worker.engine.batcher import Batcher
-from worker.engine.engine import usual_sizes
 from worker.engine.memory import MemoryExhausted, lost_device, ran_out_of_memory
 from worker.engine.places import Cuda, Host
+from worker.engine.served import label_of, usual_sizes
 from worker.engine.usual import usual_items
 from worker.models.constants import padded_length
 from worker.models.interface import MelSpan, RestoreCondition
@@ -27,7 +27,7 @@ def make():
     made = []
 
     def batcher(**options):
-        made.append(Batcher(**{"max_batch_size": 4, "max_wait_ms": 200, **options}))
+        made.append(Batcher(**{"max_wait_ms": 200, **options}))
         return made[-1]
 
     yield batcher
@@ -40,8 +40,8 @@ def batcher(make):
     return make()
 
 
-def submit(batcher, key, run, items):
-    return batcher.submit((key, run, item) for item in items)
+def submit(batcher, key, run, items, most=4):
+    return batcher.submit(((key, run, item) for item in items), most=most)
 
 
 class Gate:
@@ -167,17 +167,17 @@ class Small:
 
 def test_a_batch_without_memory_is_halved_and_the_size_that_fits_is_remembered(make):
     device = Small(room=2)
-    batcher = make(max_batch_size=8, place=device)
-    futures = submit(batcher, "k", device.run, range(8))
+    batcher = make(place=device)
+    futures = submit(batcher, "k", device.run, range(8), most=8)
     assert [future.result(5) for future in futures] == [10 * n for n in range(8)]
     assert device.sizes == [8, 4, 2, 2, 4, 2, 2]
     assert device.released == 3
     device.sizes.clear()
-    assert [future.result(5) for future in submit(batcher, "k", device.run, range(5))] == [0, 10, 20, 30, 40]
+    assert [future.result(5) for future in submit(batcher, "k", device.run, range(5), most=8)] == [0, 10, 20, 30, 40]
     assert device.sizes == [2, 2, 1]
     [
         future.result(5)
-        for future in submit(batcher, "smaller", lambda items: device.sizes.append(len(items)) or items, range(8))
+        for future in submit(batcher, "other", lambda items: device.sizes.append(len(items)) or items, range(8), most=8)
     ]
     assert device.sizes[-1] == 8
 
@@ -251,7 +251,7 @@ def test_errors_tell_what_is_wrong_with_the_device(error, no_memory, lost):
 
 
 def test_a_closing_batcher_finishes_what_it_has():
-    made, gate = Batcher(max_batch_size=1), Gate()
+    made, gate = Batcher(), Gate()
     futures = submit(made, "k", gate.run, [1, 2])
     closer = threading.Thread(target=made.close)
     closer.start()
@@ -307,7 +307,7 @@ class HostStreams:
 def test_the_engine_keeps_items_and_answers_together(on_cuda):
     streams = HostStreams()
     place = Cuda(torch.device("cpu"), streams=streams) if on_cuda else Host()
-    engine = Engine(restorer=StandInRestorer(), vocoder=StandInVocoder(), max_batch_size=3, place=place)
+    engine = engine_of(restorer=StandInRestorer(), vocoder=StandInVocoder(), max_batch_size=3, place=place)
     items = items_of(5, 9, 5, 5, 9)
     mels = engine.restore(items)
     alone = [StandInRestorer().restore(torch.from_numpy(item.padded)[None], [])[0, 0].numpy() for item in items]
@@ -326,10 +326,11 @@ def test_a_label_names_model_weights_backend_precision_and_device():
     restorer = StandInRestorer()
     backend = PlainBackend()
     backend.precision = "bf16"
-    engine = Engine(restorer=restorer, vocoder=StandInVocoder(), backend=backend)
-    assert engine.model_label("restore") == "StandInRestorer - torch fp32 cpu"
+    assert label_of(restorer, backend) == "StandInRestorer - torch fp32 cpu"
     restorer.weights = {"b": "f" * 64, "a": "0" * 64}
-    assert engine.model_label("restore") == f"StandInRestorer sha256:{'0' * 64}+{'f' * 64} torch bf16 cpu"
+    assert label_of(restorer, backend) == f"StandInRestorer sha256:{'0' * 64}+{'f' * 64} torch bf16 cpu"
+    engine = engine_of(restorer=restorer, backend=backend)
+    assert engine.model_label("restore") == label_of(restorer, backend)
     engine.close()
 
 
@@ -343,7 +344,7 @@ def test_warming_up_computes_every_usual_size_on_every_thread():
             return super().restore(padded, conditions)
 
     noting = Noting()
-    engine = Engine(restorer=noting, vocoder=StandInVocoder(), max_batch_size=6, threads=2)
+    engine = engine_of(restorer=noting, vocoder=StandInVocoder(), max_batch_size=6, threads=2)
     engine.warm_up([*items_of(4), VocodeItem(np.ones((9, 128), np.float32), SPAN)])
     engine.close()
     assert sorted(noting.seen) == sorted((f"model-{n}", size) for n in (0, 1) for size in (6, 4, 2, 1))
@@ -367,7 +368,7 @@ def test_a_model_thread_computes_on_its_share_of_the_cores():
             seen.append(torch.get_num_threads())
             return super().restore(padded, conditions)
 
-    engine = Engine(restorer=Noting(), threads=2, place=Host(threads=1))
+    engine = engine_of(restorer=Noting(), threads=2, place=Host(threads=1))
     engine.restore(items_of(4))
     engine.close()
     assert seen == [1]

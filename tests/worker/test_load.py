@@ -4,7 +4,8 @@ import torch
 from shared.errors import SettingsError
 from shared.settings import Settings
 from worker.backends.numba.backend import NumbaBackend
-from worker.engine.load import load_engine, model_threads
+from worker.engine.load import load_engine
+from worker.engine.placing import model_threads
 from worker.models.plain import PlainBackend
 
 
@@ -37,7 +38,7 @@ WEIGHT_FREE = {"restorer": "SpectralGateRestorer", "vocoder": "GriffinLimVocoder
 )  # fmt: skip
 def test_models_without_weights_may_be_shared_whatever_backend_would_run_networks(stages, models):
     engine = load_engine(Settings(device="cpu", backend="numba", model_threads=2, **models), stages)
-    assert engine.batcher.threads == 2
+    assert engine.at_once == 2
     assert engine.model_label(stages[0]).endswith(" - torch fp32 cpu")
     engine.close()
 
@@ -55,7 +56,7 @@ def test_a_backend_is_told_where_the_weights_lie(monkeypatch, tmp_path):
         asked.append(weights)
         return PlainBackend()
 
-    monkeypatch.setattr("worker.engine.load.choose_backend", choose)
+    monkeypatch.setattr("worker.engine.placing.choose_backend", choose)
     for folder in (str(tmp_path), None):
         load_engine(Settings(weights_dir=folder, restorer="SpectralGateRestorer"), ["restore"]).close()
     assert asked == [tmp_path, None]

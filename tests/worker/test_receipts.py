@@ -11,9 +11,11 @@ import pytest
 import soundfile
 
 from bench.signals import speech_like
+from shared.catalog import read_catalog
 from shared.jobs import Status
 from shared.keys import receipt_key, source_key
 from shared.receipt import Receipt
+from shared.settings import Settings
 from tests.support.standins import StandInRestorer, StandInVocoder
 from tests.worker.audio.made import by_ffmpeg
 from worker.models.griffin_lim import GriffinLimVocoder
@@ -61,7 +63,7 @@ def baseline(bench):
     """The weight-free models, in windows of the usual size."""
     sizes = {"core_frames": 3008, "context_frames": 640, "halo_frames": 580}
     worker = bench(restorer=SpectralGateRestorer(), vocoder=GriffinLimVocoder(16), **sizes)
-    worker.ctx.settings = worker.ctx.settings.model_copy(update={"restorer": "SpectralGateRestorer"})
+    worker.ctx.catalog = read_catalog(Settings(restorer="SpectralGateRestorer"))
     return worker
 
 
@@ -249,7 +251,9 @@ def test_models_of_several_workers_are_all_told(bench):
     job = worker.submit(wav(speech(5)))
     worker.step()
     worker.step()
-    worker.ctx.engine._restorer.weights = {"vf.ckpt": "ab" * 32}
+    other = StandInRestorer()
+    other.weights = {"vf.ckpt": "ab" * 32}
+    worker.ctx.engine = bench(restorer=other).ctx.engine
     worker.run()
     found = [model for model in receipt(worker, job).models if model.stage == "restore"]
     assert sorted(model.weights_sha256 for model in found) == [[], ["ab" * 32]]

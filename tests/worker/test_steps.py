@@ -6,8 +6,10 @@ import pytest
 import soundfile
 import torch
 
+from shared.catalog import read_catalog
 from shared.jobs import Status
 from shared.records import Piece
+from shared.settings import Settings
 from tests.support.standins import StandInRestorer, StandInVocoder
 from worker.models.griffin_lim import GriffinLimVocoder
 from worker.models.spectral_gate import SpectralGateRestorer
@@ -120,7 +122,7 @@ def test_restore_alone_and_vocode_alone_make_the_chain(bench):
 def test_the_mel_of_a_very_short_recording_can_be_vocoded(bench, samples):
     """A mel that was sent is as long as its samples: nothing was extended."""
     worker = bench(restorer=SpectralGateRestorer(), vocoder=GriffinLimVocoder(1))
-    worker.ctx.settings = worker.ctx.settings.model_copy(update={"restorer": "SpectralGateRestorer"})
+    worker.ctx.catalog = read_catalog(Settings(restorer="SpectralGateRestorer"))
     restored = worker.submit(wav(noise(samples)), stages="restore")
     worker.run()
     vocoded = worker.submit(worker.result(restored), stages="vocode", samples=samples)
@@ -358,7 +360,7 @@ def test_the_noise_is_measured_for_the_restorer_that_goes_by_it(bench):
     job = worker.submit(wav(noise(100_000)))
     worker.step()
     assert not any("noise" in name for name in worker.objects(job))
-    worker.ctx.settings = worker.ctx.settings.model_copy(update={"restorer": "SpectralGateRestorer"})
+    worker.ctx.catalog = read_catalog(Settings(restorer="SpectralGateRestorer"))
     other = worker.submit(wav(noise(100_000)))
     worker.step(at=len(worker.waiting) - 1)
     assert "work/noise.1" in worker.objects(other)

@@ -25,6 +25,7 @@ class _Request:
     key: Hashable
     run: Run
     item: Any
+    most: int
     future: "Future[Any]" = field(default_factory=Future)
     since: float = field(default_factory=time.monotonic)
 
@@ -41,10 +42,7 @@ class Batcher:
     and then no longer than `max_wait_ms` after its first request.
     """
 
-    def __init__(
-        self, *, max_batch_size: int = 1, max_wait_ms: float = 0.0, threads: int = 1, place: Place | None = None
-    ) -> None:
-        self._size = max_batch_size
+    def __init__(self, *, max_wait_ms: float = 0.0, threads: int = 1, place: Place | None = None) -> None:
         self._wait = max_wait_ms / 1000
         self._place = place or Host()
         self._waiting: deque[_Request] = deque()
@@ -74,9 +72,9 @@ class Batcher:
             with self._wake:
                 self._arrive()
 
-    def submit(self, requests: Iterable[tuple[Hashable, Run, Any]]) -> "list[Future[Any]]":
-        """Queue items, each with its key and what runs it and others of equal keys."""
-        made = [_Request(*request) for request in requests]
+    def submit(self, requests: Iterable[tuple[Hashable, Run, Any]], *, most: int = 1) -> "list[Future[Any]]":
+        """Queue items, each with its key and what runs it and others of equal keys, in batches of at most so many."""
+        made = [_Request(*request, most=most) for request in requests]
         with self._wake:
             if self._closed:
                 raise RuntimeError("the engine is closed")
@@ -88,7 +86,7 @@ class Batcher:
     def run_on_every_thread(self, key: Hashable, run: Run, items: Sequence[Any]) -> None:
         """Run a batch once on each model thread, one after the other; raises what it raises."""
         for own, thread in zip(self._own, self._threads, strict=True):
-            batch = [_Request(key, run, item) for item in items]
+            batch = [_Request(key, run, item, most=len(items)) for item in items]
             with self._wake:
                 own.append(batch)
                 self._wake.notify_all()
@@ -151,21 +149,21 @@ class Batcher:
                     return []
                 first = self._waiting[0]
                 left = first.since + self._wait - time.monotonic()
-                if self._complete(first.key) or left <= 0:
-                    return self._take(first.key)
+                if self._complete(first) or left <= 0:
+                    return self._take(first)
                 self._wake.wait(left)
 
-    def _complete(self, key: Hashable) -> bool:
+    def _complete(self, first: _Request) -> bool:
         """Whether a batch has nothing to gain by waiting."""
         if self._closed or not self._coming:
             return True
-        return sum(request.key == key for request in self._waiting) >= self._most(key)
+        return sum(request.key == first.key for request in self._waiting) >= self._most(first)
 
-    def _most(self, key: Hashable) -> int:
-        return min(self._size, self._limits.get(key, self._size))
+    def _most(self, request: _Request) -> int:
+        return min(request.most, self._limits.get(request.key, request.most))
 
-    def _take(self, key: Hashable) -> list[_Request]:
-        batch = [request for request in self._waiting if request.key == key][: self._most(key)]
+    def _take(self, first: _Request) -> list[_Request]:
+        batch = [request for request in self._waiting if request.key == first.key][: self._most(first)]
         taken = {id(request) for request in batch}
         self._waiting = deque(request for request in self._waiting if id(request) not in taken)
         return batch
@@ -183,7 +181,7 @@ class Batcher:
         self._place.release()
         half = len(batch) // 2
         if half:
-            self._limits[batch[0].key] = min(half, self._most(batch[0].key))
+            self._limits[batch[0].key] = min(half, self._most(batch[0]))
             log.warning("memory ran out; smaller batches from now on", batch=len(batch), smaller=half)
         self._run_parts(batch, half, MemoryExhausted())
 

@@ -1,107 +1,172 @@
-"""Which models a worker loads, from its settings, and what is made ready before it takes work."""
+"""Loads the models of a worker: before it takes work, or each when it is asked for first."""
 
 import os
+import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 import structlog
 import torch
 
-from shared.errors import SettingsError
+from shared.catalog import Catalog, ModelEntry, read_catalog
+from shared.jobs import Stage
 from shared.settings import Settings
-from worker.backends.choose import choose_backend
 from worker.backends.cuda import CudaBackend
 from worker.chunks import Geometry
 from worker.engine.engine import Engine
+from worker.engine.explain import naming
+from worker.engine.once import Once
+from worker.engine.placing import Placing
+from worker.engine.served import Served, serve_restorer, serve_vocoder
 from worker.engine.usual import usual_items
 from worker.heap import give_back
-from worker.models.hub import WeightsSource
+from worker.models.errors import ModelError
+from worker.models.hub import WeightsSource, obtain
 from worker.models.interface import Backend, Vocoder
-from worker.models.plain import PlainBackend
-from worker.models.registry import WEIGHT_FREE, load_restorer, load_vocoder
-from worker.weights import weights_source
+from worker.models.registry import load_restorer, load_vocoder
+from worker.weights import file_of, weights_source
 
 log = structlog.get_logger()
 
-#: Backends whose models several threads may run at once.
-_SHARED = ("cuda", "numba", "torch")
-_CORES = 4
-"""Cores from which on it is better that they compute several windows than one; and how many to leave to each."""
-_MOST_WINDOWS = 4
-"""At once on a CPU by default: each takes about a gigabyte."""
 
-
-def load_engine(settings: Settings, stages: Collection[str]) -> Engine:
-    """Load the models of *stages* before any work is taken, and say in the log what was loaded.
+def load_engine(settings: Settings, stages: Collection[str], catalog: Catalog | None = None) -> Engine:
+    """Load the models of *stages*, but for those that wait until they are asked for; the log says what was loaded.
 
     Raises:
-        ModelError: if a device is not there, or weights are missing or wrong; the message says what to do.
+        ModelNotLoaded: if a device is not there, or weights are missing or wrong; the message says what to do.
         SettingsError: if settings do not go together.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    weights = weights_source(settings)
-    backend = choose_backend(
-        settings.backend, device=settings.device, precision=settings.precision, weights=weights.folder
-    )
-    if not _has_networks(settings, stages):
-        backend = PlainBackend(backend.device)
-    threads = model_threads(settings, backend)
-    engine = Engine(
-        restorer=load_restorer(settings.restorer, weights=weights, backend=backend) if "restore" in stages else None,
-        vocoder=_vocoder(settings, weights, backend) if "vocode" in stages else None,
-        backend=backend,
-        max_batch_size=settings.max_batch_size,
-        max_wait_ms=settings.max_wait_ms,
-        threads=threads,
-    )
-    give_back()
-    described = {"backend": backend.name, "precision": backend.precision, "device": str(backend.device)}
-    for stage in ("restore", "vocode"):
-        if stage in stages:
-            log.info("model loaded", stage=stage, model=engine.model_label(stage), **described, pid=os.getpid())
-    if isinstance(backend, CudaBackend) and backend.device.type == "cuda":
-        _warm_up(engine, backend, settings, stages)
-    return engine
+    catalog = catalog or read_catalog(settings)
+    loader = _Loader(settings, catalog, [stage for stage in catalog.stages() if stage in stages])
+    try:
+        loader.load_eager()
+    except BaseException:
+        loader.engine.close()
+        raise
+    return loader.engine
 
 
-def model_threads(settings: Settings, backend: Backend) -> int:
-    """How many batches are computed at once: two on a GPU, so that it never waits for the next; on a CPU one.
+class _Loader:
+    """Loads models, one at a time: they share the threads of a CPU, its memory, and torch's switches."""
 
-    Where there are many cores, and a backend whose models may be shared, there it is one for every four of them.
+    def __init__(self, settings: Settings, catalog: Catalog, stages: Collection[Stage]) -> None:
+        self._settings = settings
+        entries = [entry for stage in stages for entry in _default_first(catalog, stage)]
+        loaded_for = _one_for_all_alike(entries)
+        self._wanted = list(dict.fromkeys(loaded_for.values()))
+        self._placing = Placing(settings, self._wanted)
+        self._alone = threading.Lock()
+        self._served = {entry: self._once(entry) for entry in self._wanted}
+        by_stage = {
+            stage: {entry.name: self._served[loaded_for[entry.name]] for entry in entries if entry.stage == stage}
+            for stage in stages
+        }
+        self.engine = Engine(self._placing.devices, restorers=by_stage.get("restore"), vocoders=by_stage.get("vocode"))
 
-    Raises:
-        SettingsError: if the backend's models are one thread's.
-    """
-    if settings.model_threads > 1 and backend.name not in _SHARED:
-        raise SettingsError(
-            f"VFQ_MODEL_THREADS above 1 needs one of the backends {', '.join(_SHARED)}, not {backend.name}; "
-            "leave it out, or run more workers instead"
+    def load_eager(self) -> None:
+        """Load all that is not to wait, then make it ready."""
+        eager = [entry for entry in self._wanted if not entry.lazy]
+        for entry in eager:
+            self._served[entry].get()
+        give_back()
+        for entry in eager:
+            self._warm_up(entry, self._served[entry].get())
+
+    def _once(self, entry: ModelEntry) -> Once[Served[Any]]:
+        return Once(lambda: self._load_now(entry) if entry.lazy else self._load(entry))
+
+    def _load_now(self, entry: ModelEntry) -> Served[Any]:
+        """Load a model that a job waits for."""
+
+        def load() -> Served[Any]:
+            served = self._load(entry)
+            give_back()
+            self._warm_up(entry, served)
+            return served
+
+        log.info("model is asked for and loaded now", name=entry.name, stage=entry.stage)
+        try:
+            # In a thread of its own: the helpers that loading gets on a CPU are a thread's, and go with it.
+            with ThreadPoolExecutor(1, "load") as own:
+                return own.submit(load).result()
+        except ModelError as error:
+            log.error(
+                "model cannot be loaded; who waits for it fails", name=entry.name, code=error.code, reason=str(error)
+            )
+            raise
+
+    def _load(self, entry: ModelEntry) -> Served[Any]:
+        begun = time.monotonic()
+        with naming(entry):
+            source = weights_source(entry, self._settings)
+            if entry.needs_weights:
+                obtain(source, file_of(entry))  # what has to be fetched keeps no other model waiting
+            with self._alone:
+                backend, device = self._placing.backend(entry), self._placing.device(entry)
+                served: Served[Any]
+                if entry.stage == "restore":
+                    restorer = load_restorer(entry.model_type, weights=source, backend=backend)
+                    served = serve_restorer(restorer, backend, device, most=entry.max_batch_size)
+                else:
+                    vocoder = _vocoder(entry, self._settings, source, backend)
+                    served = serve_vocoder(vocoder, backend, device, most=entry.max_batch_size)
+                if backend.device.type == "cuda":
+                    torch.cuda.synchronize(backend.device)  # model threads have streams of their own
+        log.info(
+            "model loaded",
+            name=entry.name,
+            stage=entry.stage,
+            model=served.label,
+            backend=backend.name,
+            precision=backend.precision,
+            device=str(backend.device),
+            seconds=round(time.monotonic() - begun, 1),
+            pid=os.getpid(),
         )
-    if settings.model_threads:
-        return settings.model_threads
-    if backend.device.type == "cuda":
-        return 2
-    return max(1, min(torch.get_num_threads() // _CORES, _MOST_WINDOWS)) if backend.name == "numba" else 1
+        return served
+
+    def _warm_up(self, entry: ModelEntry, served: Served[Any]) -> None:
+        backend, settings = self._placing.backend(entry), self._settings
+        if not (isinstance(backend, CudaBackend) and backend.device.type == "cuda"):
+            return
+        begun = time.monotonic()
+        geometry = Geometry(settings.core_frames, settings.context_frames, settings.halo_frames)
+        with naming(entry), self._alone, backend.warming():
+            served.warm_up(usual_items(geometry, (entry.stage,)))
+        seconds = round(time.monotonic() - begun, 1)
+        log.info("model warmed up", name=entry.name, seconds=seconds, max_batch_size=entry.max_batch_size)
 
 
-def _has_networks(settings: Settings, stages: Collection[str]) -> bool:
-    """Whether there is anything for a backend to run; models without weights are PyTorch's own."""
-    models = {"restore": settings.restorer, "vocode": settings.vocoder}
-    return any(models[stage] not in WEIGHT_FREE for stage in models if stage in stages)
+def _default_first(catalog: Catalog, stage: Stage) -> list[ModelEntry]:
+    default = catalog.default(stage)
+    return [default, *(entry for entry in catalog.of(stage) if entry != default)]
 
 
-def _warm_up(engine: Engine, backend: CudaBackend, settings: Settings, stages: Collection[str]) -> None:
-    begun = time.monotonic()
-    geometry = Geometry(settings.core_frames, settings.context_frames, settings.halo_frames)
-    with backend.warming():
-        engine.warm_up(usual_items(geometry, stages))
-    log.info("models warmed up", seconds=round(time.monotonic() - begun, 1), max_batch_size=settings.max_batch_size)
+def _one_for_all_alike(entries: Iterable[ModelEntry]) -> dict[str, ModelEntry]:
+    """By name, the entry that is loaded for it: one for all that differ in their names and seeds alone.
+
+    It waits until it is asked for only if all of them do.
+    """
+    entries = list(entries)
+    first: dict[ModelEntry, ModelEntry] = {}
+    for entry in entries:
+        known = first.setdefault(_network(entry), entry)
+        first[_network(entry)] = replace(known, lazy=known.lazy and entry.lazy)
+    return {entry.name: first[_network(entry)] for entry in entries}
 
 
-def _vocoder(settings: Settings, weights: WeightsSource, backend: Backend) -> Vocoder:
-    if settings.vocoder == "GriffinLimVocoder":
+def _network(entry: ModelEntry) -> ModelEntry:
+    return replace(entry, name="", seed=0, lazy=False)
+
+
+def _vocoder(entry: ModelEntry, settings: Settings, weights: WeightsSource, backend: Backend) -> Vocoder:
+    if entry.model_type == "GriffinLimVocoder":
         from worker.models.griffin_lim import GriffinLimVocoder
 
         return GriffinLimVocoder(iterations=settings.griffin_lim_iterations, device=str(backend.device))
-    return load_vocoder(settings.vocoder, weights=weights, backend=backend)
+    return load_vocoder(entry.model_type, weights=weights, backend=backend)

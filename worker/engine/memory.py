@@ -21,6 +21,18 @@ class MemoryExhausted(ModelError):
         )
 
 
+class NoRoom(ModelError):
+    """A model does not fit into the memory of the device, beside what is there."""
+
+    code = "model_out_of_memory"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the device has too little memory for it: free some, take a lower precision, load fewer models, "
+            "or name another device"
+        )
+
+
 def ran_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error says that there was no memory, of the device or of the machine.
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import numpy as np
 
 from worker.chunks import Geometry, output_span, plan_windows, vocoder_view
-from worker.engine.engine import RestoreItem, VocodeItem
+from worker.engine.items import RestoreItem, VocodeItem
 from worker.models.constants import HOP, N_MELS, padded_length
 from worker.models.interface import MelSpan, RestoreCondition
 

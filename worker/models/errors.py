@@ -45,6 +45,29 @@ class WeightsUnavailableError(ModelError):
     code = "weights_unavailable"
 
 
+class ModelNotServed(ModelError):
+    """A job names a model that this worker does not have, although its service let the job in."""
+
+    code = "model_not_served"
+
+    def __init__(self, stage: str, name: str | None) -> None:
+        which = f"no model called {name!r}" if name else "no model"
+        super().__init__(
+            f"a worker has {which} for the stage {stage}; give all workers and the API the same VFQ_CONFIG (--config)"
+        )
+
+
+class ModelNotLoaded(ModelError):
+    """A model of the catalog cannot be loaded; the message names it and says what to do. Its code is the cause's."""
+
+    code = "model_not_loaded"
+
+    def __init__(self, name: str, cause: ModelError, *, advice: str = "") -> None:
+        self.cause = cause
+        self.code = cause.code
+        super().__init__(f"{name} cannot be loaded: {cause}" + (f" {advice}" if advice else ""))
+
+
 class CheckpointError(ModelError):
     """A checkpoint file that cannot be used. `file` is its path."""
 

@@ -96,7 +96,7 @@ def _cached(source: WeightsSource, repository: str, file: str) -> Path | None:
 
 
 def _download(source: WeightsSource, wanted: str, *, into: Path | None = None) -> Place:
-    reason = _why_not_to_ask()
+    reason = _why_not_to_ask() if source.repositories else "nothing else is asked"
     if reason:
         raise _unavailable(source, wanted, reason)
     failures: dict[str, str] = {}
@@ -166,6 +166,14 @@ def _answers(address: str) -> bool:
 
 
 def _unavailable(source: WeightsSource, file: str, reason: str) -> WeightsUnavailableError:
+    if not source.repositories:
+        return WeightsUnavailableError(f"{file} is not in {source.folder or 'any folder'}: put it there.")
+    if source.repositories != REPOSITORIES and source.folder is None:
+        return WeightsUnavailableError(
+            f"{file} of {', '.join(source.repositories)} is not in the hub's cache, and {reason}. Run "
+            "`voicefixer-queue weights pull` with the same VFQ_CONFIG where there is a network, or name a folder that "
+            "has it in place of the repository."
+        )
     folder = source.folder or "a folder that the settings name"
     return WeightsUnavailableError(
         f"{file} is neither in {folder} nor in the hub's cache, and {reason}. Run `voicefixer-queue weights pull` "

@@ -11,6 +11,7 @@ from shared.keys import chunk_key
 from shared.receipt import Sound
 from worker.arrays import ArrayFormatError, ArrayHeader, Floats, put_array, read_header
 from worker.audio.errors import AudioTooLong
+from worker.chosen import Chosen, name_of
 from worker.models.constants import HOP, N_MELS, SAMPLE_RATE, frame_count
 from worker.plan import Plan, geometry_for
 from worker.receipts.hashing import PassingHash
@@ -25,8 +26,8 @@ class MelError(ArrayFormatError):
     code = "mel_invalid"
 
 
-def cut_mel(task: Task, manifest: Manifest) -> Plan:
-    """Check an `.npy` of a mel `[T, 128]` or `[C, T, 128]` and write it in pieces.
+def cut_mel(task: Task, manifest: Manifest, chosen: Chosen) -> Plan:
+    """Check an `.npy` of a mel, `[T, 128]`, `[C, T, 128]` or `[C, 1, T, 128]`, and write it in pieces.
 
     Raises:
         ArrayFormatError: if it is no such array, or holds what no magnitude can be.
@@ -59,6 +60,8 @@ def cut_mel(task: Task, manifest: Manifest) -> Plan:
         fade=0,
         filename=PurePath(manifest.input.filename or "mel").stem,
         source_key=manifest.input.key,
+        restorer=name_of(chosen.restorer),
+        vocoder=name_of(chosen.vocoder),
         output=output,
     )
     measured = _Measured(task, manifest.input.key)
@@ -69,10 +72,13 @@ def cut_mel(task: Task, manifest: Manifest) -> Plan:
 
 def mel_shape(header: ArrayHeader) -> tuple[int, int]:
     """Give channels and frames of a mel's array. Raises `MelError` where it is none."""
-    shape = header.shape if len(header.shape) == 3 else (1, *header.shape)
+    shape = header.shape if len(header.shape) > 2 else (1, *header.shape)
+    if len(shape) == 4 and shape[1] == 1:  # as a restorer gives it, `[B, 1, T, 128]`
+        shape = shape[0], *shape[2:]
     if len(shape) != 3 or shape[2] != N_MELS or not 1 <= shape[0] <= _MAX_CHANNELS or shape[1] < 1:
         raise MelError(
-            f"the array's shape is {list(header.shape)}; a mel is [T, {N_MELS}] or [C, T, {N_MELS}], "
+            f"the array's shape is {list(header.shape)}; "
+            f"a mel is [T, {N_MELS}], [C, T, {N_MELS}] or [C, 1, T, {N_MELS}], "
             f"with 1 to {_MAX_CHANNELS} channels and at least one frame"
         )
     return shape[0], shape[1]

@@ -4,6 +4,7 @@ from shared.keys import chunk_key, noise_key, pcm_key
 from shared.records import SPLIT, Message
 from worker.arrays import Floats, get_array, put_array
 from worker.attempts.lost import left_by
+from worker.chosen import find
 from worker.chunks import Window, sample_range
 from worker.mels import readers_of
 from worker.models.constants import N_BINS
@@ -30,15 +31,15 @@ def restore(task: Task) -> list[Message] | None:
     window = plan.windows[_index(task)]
     engine = task.ctx.engine
     assert engine is not None
-    with task.ctx.coming():
+    with engine.coming("restore", plan.restorer):
         with left_by(SPLIT, plan.attempt):
             span = sample_range(window.seen_start, window.seen_stop)
             padded = read_padded(task.ctx.store, pcm_key(task.job_id, plan.attempt), plan, *span)
             profile = _noise_profile(task, plan)
         conditions = _conditions(plan, window, profile)
-        mel = restore_window(engine, padded, conditions, window, context=plan.context)
+        mel = restore_window(engine, padded, conditions, window, context=plan.context, model=plan.restorer)
     _hand_over(task, plan, window, mel)
-    label = engine.model_label("restore")
+    label = engine.model_label("restore", plan.restorer)
     return task.ctx.records.complete(task.job_id, task.claim, model=label, spent=task.seconds())
 
 
@@ -63,8 +64,10 @@ def _hand_over(task: Task, plan: Plan, window: Window, mel: Floats) -> None:
 def _noise_profile(task: Task, plan: Plan) -> Floats | None:
     if plan.noise:
         return get_array(task.ctx.store, noise_key(task.job_id, plan.attempt), (plan.channels, N_BINS))
-    if wants_noise(task.ctx.settings):
-        raise NoiseUnknown("the recording's noise was not measured; give audio workers the same VFQ_RESTORER")
+    if wants_noise(find(task.ctx.catalog, "restore", plan.restorer)):
+        raise NoiseUnknown(
+            "the recording's noise was not measured; give audio workers the same VFQ_RESTORER and VFQ_CONFIG"
+        )
     return None
 
 

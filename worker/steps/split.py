@@ -15,6 +15,7 @@ from worker.audio.decode import open_audio
 from worker.audio.measure import Analysis, Measured
 from worker.audio.meter import Meter
 from worker.audio.resample import resample_blocks
+from worker.chosen import Chosen, choose, name_of
 from worker.chunks import reach
 from worker.fetch import fetched
 from worker.models.constants import SAMPLE_RATE
@@ -35,20 +36,22 @@ def split(task: Task) -> list[Message] | None:
     It is the same each time: a job may be split again when a power cut has taken what was not yet on the disk.
     """
     manifest = fetched(task, task.manifest())
-    plan = cut_mel(task, manifest) if manifest.options.stages == ("vocode",) else _decode(task, manifest)
+    catalog = task.ctx.catalog
+    chosen = choose(catalog, manifest.options, task.plan_before())
+    plan = _decode(task, manifest, chosen) if chosen.restorer else cut_mel(task, manifest, chosen)
     return task.ctx.records.complete_split(
         task.job_id,
         task.claim,
         pieces=len(plan.windows),
         reach=reach(plan.geometry),
-        window=task.ctx.settings.in_flight,
+        window=catalog.in_flight(task.ctx.settings),
         seconds=plan.source_samples / plan.source_rate,
         plan=plan.model_dump_json(),
         spent=task.seconds(),
     )
 
 
-def _decode(task: Task, manifest: Manifest) -> Plan:
+def _decode(task: Task, manifest: Manifest, chosen: Chosen) -> Plan:
     options, attempt, settings = manifest.options, task.claim.attempt, task.ctx.settings
     name = manifest.input.filename or ""
     with (
@@ -62,7 +65,8 @@ def _decode(task: Task, manifest: Manifest) -> Plan:
         meter = Meter(source.sample_rate, source.channels)
         heard = _heard(_watched(task, seconds), meter, mixed_down=output.channels < source.channels)
         working = resample_blocks(heard, from_rate=source.sample_rate, to_rate=SAMPLE_RATE, channels=output.channels)
-        measured = _measure_and_write(task, options.mode, output.channels, working)
+        noise = wants_noise(chosen.restorer)
+        measured = _measure_and_write(task, options.mode, output.channels, working, noise=noise)
         sound = describe_audio(source.facts, meter, filename=manifest.input.filename, file=file.sha256())
     if options.mode == 1:
         _limit_band(task, output.channels, measured)
@@ -73,7 +77,7 @@ def _decode(task: Task, manifest: Manifest) -> Plan:
         attempt=attempt,
         stages=options.stages,
         mode=options.mode,
-        seed=options.seed,
+        seed=(options.seed + (chosen.restorer.seed if chosen.restorer else 0)) % 2**63,
         channels=output.channels,
         samples=measured.frames,
         frames=frames_of(measured.frames),
@@ -85,6 +89,8 @@ def _decode(task: Task, manifest: Manifest) -> Plan:
         fade=sizes.fade,
         filename=PurePath(name or "recording").stem,
         source_key=manifest.input.key,
+        restorer=name_of(chosen.restorer),
+        vocoder=name_of(chosen.vocoder),
         noise=measured.noise_profile is not None,
         output=output if "vocode" in options.stages else None,
         source=sound,
@@ -96,9 +102,9 @@ def _audio_form(options: JobOptions) -> OutputRequest:
     return options.output if "vocode" in options.stages else options.output.model_copy(update={"format": None})
 
 
-def _measure_and_write(task: Task, mode: int, channels: int, blocks: Iterable[Floats]) -> Measured:
+def _measure_and_write(task: Task, mode: int, channels: int, blocks: Iterable[Floats], *, noise: bool) -> Measured:
     key = raw_pcm_key if mode == 1 else pcm_key
-    analysis = Analysis(channels, noise=wants_noise(task.ctx.settings))
+    analysis = Analysis(channels, noise=noise)
 
     def measured() -> Iterator[Floats]:
         for block in blocks:

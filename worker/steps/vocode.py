@@ -29,12 +29,12 @@ def vocode(task: Task) -> list[Message] | None:
     span = MelSpan(
         first_frame=first, total_frames=plan.frames, total_samples=plan.extended_samples, start=start, stop=stop
     )
-    with task.ctx.coming():
+    with engine.coming("vocode", plan.vocoder):
         mel = read_mel(task.ctx.store, task.job_id, plan, attempts, first, last, near=task.ctx.mels)
-        audio = vocode_window(engine, mel, span, halo=plan.halo)
+        audio = vocode_window(engine, mel, span, halo=plan.halo, model=plan.vocoder)
     key = chunk_key(task.job_id, "vocode", window.index, task.claim.attempt)
     put_array(task.ctx.store, task.own(key), audio[0][:, None] if len(audio) == 1 else np.stack(audio, axis=1))
-    label = engine.model_label("vocode")
+    label = engine.model_label("vocode", plan.vocoder)
     handed = task.ctx.records.complete(task.job_id, task.claim, model=label, spent=task.seconds())
     if task.ctx.mels:
         read = [chunk_key(task.job_id, "restore", piece.index, attempts[piece.index]) for piece in pieces]

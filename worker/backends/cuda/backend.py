@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from weakref import WeakSet
 
 import torch
 
@@ -19,6 +20,8 @@ DTYPES: dict[Precision, torch.dtype] = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
+_strict: "WeakSet[CudaBackend]" = WeakSet()
+"""The living backends of fp32."""
 
 
 class CudaBackend:
@@ -26,8 +29,8 @@ class CudaBackend:
 
     `fp32` is strict; `tf32` lets the matrix units round what they multiply to 10 bits of mantissa; `bf16` and `fp16`
     hold the activations of UNet and vocoder in 16 bits. Logarithms, the mask, the batch norms' parameters, every sum
-    within a convolution and the final tanh are fp32 in all of them. Torch's switches are the process's own, so there
-    is one backend of this kind at a time.
+    within a convolution and the final tanh are fp32 in all of them. Torch's switch between fp32 and TF32 is the
+    process's own: while there is a strict backend it is off, so no backend of tf32 belongs beside it.
     """
 
     name = "cuda"
@@ -38,7 +41,9 @@ class CudaBackend:
         self._graphs: list[Graphs] = []
         torch.backends.cuda.matmul.allow_tf32 = False
         # By default cuDNN convolves in TF32, and fp32 is to be what it says.
-        torch.backends.cudnn.allow_tf32 = precision != "fp32"
+        if precision == "fp32":
+            _strict.add(self)
+        torch.backends.cudnn.allow_tf32 = precision != "fp32" and not any(one.device.type == "cuda" for one in _strict)
 
     def run_restorer(self, network: RestorerNetwork, hashes: Hashes) -> CudaRestorer:  # noqa: ARG002
         """Fold a network, and lay it out for the device."""
