@@ -176,12 +176,48 @@ def test_what_is_longer_than_thirty_seconds_comes_back_whole(service, seconds):
     assert loud.min() > 0.01 * loud.max()  # no tenth of a second is missing
 
 
+CONFIG = """\
+model_configs:
+  - name: "voicefixer-restorer"
+    model: "anything"
+    model_type: "SpectralGateRestorer"
+    max_batch_size: 4
+    device_config: {device: "cpu"}
+  - name: "second"
+    model_type: "SpectralGateRestorer"
+    loading: lazy
+    device_config: {device: "auto"}
+  - name: "voicefixer-vocoder"
+    model_type: "GriffinLimVocoder"
+    max_batch_size: 4
+    device_config: {device: "cpu"}
+"""
+
+
 @pytest.fixture(scope="module")
 def batches(redis_alone, tmp_path_factory):
-    """A service that computes up to four windows at once."""
-    limits = {"VFQ_MAX_BATCH_SIZE": "4", "VFQ_IN_FLIGHT": "8", "VFQ_KEY_PREFIX": "batches:"}
-    with stack(tmp_path_factory.mktemp("batches"), redis_url=redis_alone, **limits) as running:
+    """A service that goes by a config.yml and computes up to four windows at once."""
+    folder = tmp_path_factory.mktemp("batches")
+    (folder / "config.yml").write_text(CONFIG)
+    settings = {"VFQ_CONFIG": str(folder / "config.yml"), "VFQ_KEY_PREFIX": "batches:"}
+    with stack(folder / "stack", redis_url=redis_alone, **settings) as running:
         yield running
+
+
+def test_every_name_of_the_config_may_be_asked_for_and_no_other(batches):
+    names = [one["id"] for one in batches.client.get(f"{CONVERT}/models").json()["data"]]
+    assert names == ["voicefixer", "voicefixer-restorer", "second", "voicefixer-vocoder"]
+    data = wav(0.5)
+    answers = [convert(batches, data, model=name).json() for name in ("voicefixer-restorer", "second")]
+    assert [one["model"] for one in answers] == ["voicefixer-restorer", "second"]
+    mels = [np.load(io.BytesIO(base64.b64decode(one["data"]))) for one in answers]
+    assert np.allclose(mels[0], mels[1], rtol=1e-4)
+    assert convert(batches, data, model="third").status_code == 404
+    done = batches.wait(batches.submit(data, restorer="second"))
+    assert (done["status"], done["options"]["restorer"]) == ("succeeded", "second")
+    refused = batches.post(data, restorer="third")
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/restorer")
+    assert "second" in refused.json()["detail"]
 
 
 def test_nine_at_once_are_all_answered_and_a_bad_one_harms_no_other(batches):

@@ -228,7 +228,8 @@ def test_what_was_done_is_counted(records, repairs, client):
     finish(records, job_id, handed[0])
     records.put_off(job_id, taken(records, job_id, handed[1]))
     told = {name: int(number) for name, number in client.hgetall("t:stats").items()}
-    assert told == {"claimed": 5, "completed": 2, "expired": 2, "resent": 2, "troubles": 1}
+    pieces = {"claimed": 5, "completed": 2, "expired": 2, "resent": 2, "troubles": 1}
+    assert told == {"created": 1, **pieces}
 
 
 def test_services_of_two_prefixes_repair_their_own(client, records, repairs):
