@@ -3,14 +3,16 @@ import sys
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
+from shared.errors import SettingsError
 from shared.jobs import JobInput, JobOptions, Manifest
 from shared.presence import Presence
 from shared.records import SPLIT, JobRecords, connect
 from shared.settings import Settings
 from tests.support.ports import free_port
 from worker.attempts.leases import Leases
-from worker.main import _Beat, _handover
+from worker.main import _Beat, _catalog, _concurrency, _handover
 
 #: A worker that has nothing in hand.
 NOTHING = Leases(None, every=1.0)
@@ -92,3 +94,45 @@ def test_mels_of_jobs_that_ended_make_room_in_a_worker(clean_redis):
     assert not mels.hold("more", mel, job_id="1", readers=[0])
     records.cancel("1")
     assert mels.hold("more", mel, job_id="2", readers=[0])
+
+
+CONFIG = """
+model_configs:
+  - {name: r, model: ./nowhere, model_type: VoiceFixerRestorer, language: en, device_config: {device: cpu}}
+"""
+
+
+def test_a_stage_without_a_model_is_a_wrong_setting_and_notes_of_the_file_are_told(tmp_path):
+    (tmp_path / "config.yml").write_text(CONFIG)
+    settings = Settings(config=str(tmp_path / "config.yml"))
+    with capture_logs() as lines:
+        assert _catalog(settings, ["audio", "restore"]).default("restore").name == "r"
+    assert [line["log_level"] for line in lines] == ["warning"] * len(lines)
+    assert any("language" in line["event"] for line in lines)
+    with pytest.raises(SettingsError, match="no model for the stage vocode"):
+        _catalog(settings, ["restore", "vocode"])
+
+
+def test_twice_as_many_tasks_run_as_windows_are_computed_at_once():
+    class Computing:
+        at_once = 6
+
+    assert _concurrency(Settings(), ["restore"], Computing()) == 12
+    Computing.at_once = 0  # no device is open yet: all models wait, and none of theirs is here
+    assert _concurrency(Settings(), ["restore"], Computing()) == 2
+    assert _concurrency(Settings(audio_concurrency=3), ["audio"], None) == 3
+
+
+@pytest.mark.parametrize(("alive", "busy", "statuses"), [(True, 99, []), (False, 0, [70]), (True, 101, [70])])
+def test_a_worker_whose_model_threads_hang_ends(clean_redis, monkeypatch, alive, busy, statuses):
+    class Hanging:
+        def alive(self):
+            return alive
+
+        def busy_seconds(self):
+            return busy
+
+    ended = []
+    monkeypatch.setattr("worker.main.os._exit", ended.append)
+    _Beat(Settings(redis_url=clean_redis, batch_deadline_seconds=100), ["restore"], Hanging(), NOTHING)._watch()
+    assert ended == statuses

@@ -146,6 +146,21 @@ def test_vocode_alone_is_441_samples_a_frame_but_the_last(bench):
     assert decoded(worker.result(job))[0].shape == (441 * 299, 1)
 
 
+def test_a_mel_may_come_as_a_restorer_gives_it(bench):
+    """`[B, 1, T, 128]`: each item is a channel."""
+    worker = bench()
+    mel = np.random.default_rng(3).random((2, 1, 300, 128), np.float32)
+    results = []
+    for array in (mel, mel[:, 0]):
+        file = io.BytesIO()
+        np.save(file, array)
+        job = worker.submit(file.getvalue(), stages="vocode", output={"bit_depth": 32})
+        worker.run()
+        results.append(decoded(worker.result(job))[0])
+    assert results[0].shape == (441 * 299, 2)
+    np.testing.assert_array_equal(*results)
+
+
 @pytest.mark.parametrize(
     ("array", "code", "words"),
     [
@@ -161,6 +176,8 @@ def test_vocode_alone_is_441_samples_a_frame_but_the_last(bench):
         (np.ones((10, 128), [("a", "<f4")]), "mel_unreadable", "floating point"),
         (np.asfortranarray(np.ones((10, 128), np.float32)), "mel_unreadable", "ascontiguousarray"),
         (np.float32(1), "mel_invalid", "[]"),
+        (np.ones((1, 2, 10, 128), np.float32), "mel_invalid", "[C, 1, T, 128]"),
+        (np.ones((1, 1, 1, 10, 128), np.float32), "mel_invalid", "[1, 1, 1, 10, 128]"),
         (np.full((10, 128), 1e300), "mel_invalid", "infinite"),
     ],
 )
