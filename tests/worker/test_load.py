@@ -202,7 +202,7 @@ def test_what_keeps_a_model_from_being_loaded_is_one_error_that_names_it(
 
 
 def test_weights_that_were_not_published_need_a_word(serve, light):
-    with pytest.raises(ModelNotLoaded, match="^x cannot be loaded.*VFQ_WEIGHTS_UNVERIFIED") as raised:
+    with pytest.raises(ModelNotLoaded, match=r"^x cannot be loaded.*VFQ_WEIGHTS_UNVERIFIED") as raised:
         serve(entry("x", light / "half"), weights_unverified=False)
     assert raised.value.code == "checkpoint_not_published"
 
@@ -212,7 +212,7 @@ def test_a_model_that_finds_no_memory_is_told_so(serve, light, monkeypatch):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(load, "load_restorer", starve)
-    with pytest.raises(ModelNotLoaded, match="^x cannot be loaded.*too little memory") as raised:
+    with pytest.raises(ModelNotLoaded, match=r"^x cannot be loaded.*too little memory") as raised:
         serve(entry("x", light / "half"))
     assert raised.value.code == "model_out_of_memory"
 
