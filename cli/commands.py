@@ -5,10 +5,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from cli.client import Client, Document
-from cli.errors import UsageProblem
+from cli.models import Models
 from cli.options import check
 from cli.output import emit, say, tell
 from cli.places import Place, format_of, plan, refuse
@@ -20,10 +20,12 @@ _SHORT_PATIENCE = 3.0
 _KEPT_FORMATS = {".wav": "wav", ".flac": "flac", ".aif": "aiff", ".aiff": "aiff"}
 
 
-def run_up(data: Path | None, host: str | None, port: int | None, models: str | None, *, as_json: bool) -> None:
+def run_up(
+    data: Path | None, host: str | None, port: int | None, models: Models, device: str | None, *, as_json: bool
+) -> None:
     """Run the one-machine stack."""
     from cli.folder import default_folder
-    from cli.stack import Models, Running, StackOptions, run_stack
+    from cli.stack import Running, StackOptions, run_stack
 
     def announce(running: Running) -> None:
         if as_json:
@@ -32,7 +34,7 @@ def run_up(data: Path | None, host: str | None, port: int | None, models: str | 
             tell(f"voicefixer-queue is ready: {running.url} (documentation at {running.url}/docs)")
             say(f"Data and logs lie in {running.data}. Ctrl-C stops.")
 
-    options = StackOptions(data or default_folder(), host, port, cast(Models | None, models))
+    options = StackOptions(data or default_folder(), host, port, models, device)
     run_stack(options, announce=announce, say=say)
 
 
@@ -41,14 +43,13 @@ def run_restore(
     server: str | None,
     out: Path | None,
     options: Mapping[str, object],
-    models: str | None,
+    models: Models,
     *,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     """Restore files and end with 0 if all went well, 3 if some did not."""
-    if server and models:
-        raise UsageProblem("--models is for a stack of this command's own; the server has chosen its models.")
+    models.check(server=server)
     places = plan(files, out)
     if (named := places[0].file) and options.get("output.format") is None:
         options = {**options, "output.format": format_of(named)}
@@ -96,15 +97,14 @@ def run_list(limit: int, status: str | None, server: str, *, as_json: bool) -> N
 
 
 @contextmanager
-def _server(server: str | None, models: str | None) -> Iterator[str]:
+def _server(server: str | None, models: Models) -> Iterator[str]:
     """URL of the server that was named, or of a stack that lives as long as the command."""
     if server:
         yield server
         return
     from cli.local import passing_stack
-    from cli.stack import Models
 
-    with passing_stack(cast(Models | None, models)) as url:
+    with passing_stack(models) as url:
         yield url
 
 

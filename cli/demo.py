@@ -10,12 +10,12 @@ from cli import weights
 from cli.client import Client
 from cli.errors import CommandError, WeightsMissing
 from cli.local import passing_stack
+from cli.models import Models, Pair
 from cli.output import say, tell
 from cli.places import Place
 from cli.progress import open_board
 from cli.restore import Outcome, Wish, models_text, restore_files
 from cli.spectrogram import Panel, draw
-from cli.stack import Models
 from shared.errors import ServiceError
 from shared.settings import load_settings
 
@@ -55,9 +55,9 @@ def main() -> None:
     tell(f"restored: {_shown(SAMPLE)} -> {_shown(RESULT)} ({by})")
 
 
-def _choose_models() -> Models:
+def _choose_models() -> Pair:
     """VoiceFixer if its weights are here or come when asked; otherwise the baseline, said loudly."""
-    settings = load_settings()
+    settings = load_settings(config=None)  # its stack runs these models, whatever VFQ_CONFIG names
     if not weights.missing(settings):
         return "voicefixer"
     say("VoiceFixer's weights are not here; asking the hub for them (about 1 GB, once).")
@@ -70,9 +70,9 @@ def _choose_models() -> Models:
     return "voicefixer"
 
 
-def _restore(models: Models) -> Outcome:
+def _restore(models: Pair) -> Outcome:
     wish = Wish([SAMPLE], [Place(OUT, RESULT.stem, RESULT)], {"output.format": "wav"}, overwrite=True)
-    with passing_stack(models) as url:
+    with passing_stack(Models(models)) as url:
         say(f"A stack runs at {url}.")
         with Client(url) as client, open_board() as board:
             outcome = restore_files(client, wish, board, lambda _: None)[0]

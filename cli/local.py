@@ -12,9 +12,9 @@ from types import FrameType
 
 from cli.errors import StackError
 from cli.folder import told
+from cli.models import Models
 from cli.output import people
 from cli.processes import Process, Program, own_command, tail
-from cli.stack import Models
 
 _START_SECONDS = 330.0
 _STOP_SECONDS = 120.0
@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.05
 
 
 @contextmanager
-def own_stack(data: Path, models: Models | None) -> Iterator[str]:
+def own_stack(data: Path, models: Models) -> Iterator[str]:
     """Run `voicefixer-queue up` on a data folder and give its URL.
 
     It dies with us even if we are killed; SIGTERM ends us as Ctrl-C does, so that it is stopped in order.
@@ -31,8 +31,9 @@ def own_stack(data: Path, models: Models | None) -> Iterator[str]:
         StackError: with the sentence by which `up` explains itself.
     """
     data.mkdir(parents=True, exist_ok=True)
-    chosen = ("--models", models) if models else ()
-    command = own_command("up", "--json", "--port", "0", "--host", "127.0.0.1", "--data", str(data), *chosen)
+    command = own_command(
+        "up", "--json", "--port", "0", "--host", "127.0.0.1", "--data", str(data), *models.arguments()
+    )
     before = signal.signal(signal.SIGTERM, _exit)
     process = Process(Program("the stack", command, log=data / "up.log"))
     try:
@@ -45,7 +46,7 @@ def own_stack(data: Path, models: Models | None) -> Iterator[str]:
 
 
 @contextmanager
-def passing_stack(models: Models | None) -> Iterator[str]:
+def passing_stack(models: Models) -> Iterator[str]:
     """Run a stack whose data are thrown away."""
     with tempfile.TemporaryDirectory(prefix="voicefixer-queue-") as folder, own_stack(Path(folder), models) as url:
         yield url

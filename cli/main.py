@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cli.group import Commands, Json, show_version
+from cli.models import Models
 
 app = typer.Typer(
     cls=Commands,
@@ -43,9 +44,16 @@ Server = Annotated[
     str | None, typer.Option("--server", envvar="VFQ_SERVER", help="URL of the service.", show_default=False)
 ]
 NeededServer = Annotated[str, typer.Option("--server", envvar="VFQ_SERVER", help="URL of the service.")]
-Models = Annotated[
+ModelPair = Annotated[
     ModelChoice | None,
     typer.Option("--models", help="voicefixer (the default), or baseline: weaker, but needs no weights."),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="A config.yml that names the models.", exists=True, dir_okay=False, readable=True),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N, for all models; otherwise VFQ_DEVICE.")
 ]
 Folder = Annotated[Path | None, typer.Option("--dir", help="Folder of the weights; otherwise VFQ_WEIGHTS_DIR.")]
 Revision = Annotated[str | None, typer.Option("--revision", help="Revision of the hub's repository.")]
@@ -71,23 +79,26 @@ def every(
 def api(
     host: Annotated[str | None, typer.Option(help="Address to listen on; otherwise VFQ_API_HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; otherwise VFQ_API_PORT.")] = None,
+    config: Config = None,
     json: Json = False,
 ) -> None:
     """Serve the HTTP API."""
     from cli.rooms import run_api
 
-    run_api(host, port, as_json=json)
+    run_api(host, port, config, as_json=json)
 
 
 @app.command()
 def worker(
     stages: Annotated[str, typer.Option(help="What to serve: audio, restore, vocode, or all.")] = "all",
+    config: Config = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Take work: audio (split and stitch), restore, vocode."""
     from cli.rooms import run_workers
 
-    run_workers(stages, as_json=json)
+    run_workers(stages, config, device, as_json=json)
 
 
 @app.command()
@@ -95,13 +106,15 @@ def up(
     data: Annotated[Path | None, typer.Option(help="Folder for all data.", show_default="~/.local/share/…")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 for any.", show_default="8000")] = None,
-    models: Models = None,
+    models: ModelPair = None,
+    config: Config = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Run everything on this machine: Redis, API and workers, until Ctrl-C."""
     from cli.commands import run_up
 
-    run_up(data, host, port, _value(models), as_json=json)
+    run_up(data, host, port, _models(models, config), device, as_json=json)
 
 
 @app.command()
@@ -123,7 +136,10 @@ def restore(
     priority: Annotated[str | None, typer.Option(help="interactive or bulk.", show_default="interactive")] = None,
     deadline: Annotated[float | None, typer.Option(help="Give up on a job after so many seconds.")] = None,
     metadata: Annotated[str | None, typer.Option(help="JSON object of yours, kept with the job.")] = None,
-    models: Models = None,
+    restorer: Annotated[str | None, typer.Option(help="Name of the restorer, where there are several.")] = None,
+    vocoder: Annotated[str | None, typer.Option(help="Name of the vocoder, where there are several.")] = None,
+    models: ModelPair = None,
+    config: Config = None,
     json: Json = False,
 ) -> None:
     """Restore recordings; without a server, on this machine."""
@@ -137,12 +153,14 @@ def restore(
         "priority": priority,
         "deadline_seconds": deadline,
         "metadata": metadata,
+        "restorer": restorer,
+        "vocoder": vocoder,
         "output.format": format_,
         "output.sample_rate": sample_rate,
         "output.bit_depth": bit_depth,
         "output.channels": channels,
     }
-    run_restore(files, server, out, fields, _value(models), overwrite=overwrite, as_json=json)
+    run_restore(files, server, out, fields, _models(models, config), overwrite=overwrite, as_json=json)
 
 
 @app.command()
@@ -171,7 +189,8 @@ def archive(
     channels: Annotated[str | None, typer.Option(help="A number, input, or mono.")] = None,
     deadline: Annotated[float | None, typer.Option(help="Give up on a job after so many seconds.")] = None,
     metadata: Annotated[str | None, typer.Option(help="JSON object of yours, kept with each job.")] = None,
-    models: Models = None,
+    models: ModelPair = None,
+    config: Config = None,
     json: Json = False,
 ) -> None:
     """Restore a folder of recordings into another one, once each; a run that was killed goes on with --resume."""
@@ -194,7 +213,7 @@ def archive(
         source=source,
         target=target,
         fields={name: str(value) for name, value in options.items() if value is not None},
-        models=_value(models),
+        models=_models(models, config),
         recursive=recursive,
         resume=resume,
         fresh=fresh,
@@ -260,27 +279,27 @@ def recover(json: Json = False) -> None:
 
 
 @weights_app.command()
-def pull(directory: Folder = None, revision: Revision = None, json: Json = False) -> None:
+def pull(directory: Folder = None, revision: Revision = None, config: Config = None, json: Json = False) -> None:
     """Fetch the weights (about 1 GB) and check them."""
     from cli.weights import run_pull
 
-    run_pull(directory, revision, as_json=json)
+    run_pull(directory, revision, config, as_json=json)
 
 
 @weights_app.command()
-def verify(directory: Folder = None, revision: Revision = None, json: Json = False) -> None:
+def verify(directory: Folder = None, revision: Revision = None, config: Config = None, json: Json = False) -> None:
     """Check that the weights on this machine are the published ones."""
     from cli.weights import run_verify
 
-    run_verify(directory, revision, as_json=json)
+    run_verify(directory, revision, config, as_json=json)
 
 
 @weights_app.command()
-def where(directory: Folder = None, revision: Revision = None, json: Json = False) -> None:
+def where(directory: Folder = None, revision: Revision = None, config: Config = None, json: Json = False) -> None:
     """Tell which files a worker would load."""
     from cli.weights import run_where
 
-    run_where(directory, revision, as_json=json)
+    run_where(directory, revision, config, as_json=json)
 
 
 @keys_app.command("create")
@@ -316,8 +335,8 @@ def keys_revoke(
     run_revoke(key_id, data, as_json=json)
 
 
-def _value(choice: ModelChoice | None) -> str | None:
-    return choice.value if choice else None
+def _models(choice: ModelChoice | None, config: Path | None) -> Models:
+    return Models(choice.value if choice else None, config)
 
 
 if __name__ == "__main__":

@@ -2,33 +2,28 @@
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import httpx
 
 from cli import weights
 from cli.errors import StackError
 from cli.folder import DataFolder, claim
+from cli.models import Models
 from cli.network import free_port, reachable_url, require_free
 from cli.processes import Program, own_command
 from cli.recover import recover
 from cli.redis_server import RedisServer
 from cli.signals import StopSignals
 from cli.supervisor import DRAIN_MARGIN_SECONDS, Supervisor
+from shared.catalog import read_catalog
 from shared.connections import open_records
+from shared.jobs import Stage
 from shared.settings import Settings, load_settings
 
-Models = Literal["voicefixer", "baseline"]
-
-MODELS: dict[Models, dict[str, str]] = {
-    "voicefixer": {"restorer": "VoiceFixerRestorer", "vocoder": "VoiceFixerVocoder"},
-    "baseline": {"restorer": "SpectralGateRestorer", "vocoder": "GriffinLimVocoder"},
-}
-
-_WORKERS = {"audio worker": "audio", "model worker": "restore,vocode"}
+_AUDIO, _MODELS = "audio worker", "model worker"
 _READY_SECONDS = 300.0
 _BROKEN_SECONDS = 30.0
 _API_SECONDS = 40.0
@@ -43,7 +38,8 @@ class StackOptions:
     data: Path
     host: str | None = None
     port: int | None = None
-    models: Models | None = None
+    models: Models = field(default_factory=Models)
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,11 +57,13 @@ def run_stack(options: StackOptions, *, announce: Callable[[Running], None], say
         SettingsError: if a setting is wrong.
         StackError: if it cannot start, or one of its parts dies again and again.
     """
+    options.models.check()
     wanted = _wanted(options)
     settings = load_settings(**wanted)
+    stages = read_catalog(settings).stages()
     weights.require(settings)
     with claim(options.data) as folder, StopSignals() as signals:
-        stack = _Stack(folder, settings, wanted, say)
+        stack = _Stack(folder, settings, stages, wanted, say)
         try:
             stack.start(signals)
             if not signals.count:
@@ -80,17 +78,23 @@ def _wanted(options: StackOptions) -> dict[str, object]:
     """Settings that the command line names."""
     host = options.host
     port = free_port(host or load_settings().api_host) if options.port == 0 else options.port
-    named: dict[str, object] = {"api_host": host, "api_port": port}
-    named |= MODELS[options.models] if options.models else {}
+    named: dict[str, object] = {"api_host": host, "api_port": port, "device": options.device}
+    named |= options.models.settings()
     return {name: value for name, value in named.items() if value is not None}
 
 
 class _Stack:
     def __init__(
-        self, folder: DataFolder, settings: Settings, wanted: dict[str, object], say: Callable[[str], None]
+        self,
+        folder: DataFolder,
+        settings: Settings,
+        stages: Sequence[Stage],
+        wanted: dict[str, object],
+        say: Callable[[str], None],
     ) -> None:
         self._folder = folder
         self._settings = settings
+        self._workers = {_AUDIO: "audio", _MODELS: ",".join(stages)}
         self._say = say
         self._environment = {f"VFQ_{name.upper()}": str(value) for name, value in wanted.items()}
         self._supervisor = Supervisor(say)
@@ -103,7 +107,7 @@ class _Stack:
         if "redis_url" not in self._settings.model_fields_set:
             self._start_redis()
         self._supervisor.start(self._program("api", "api"))
-        for name, stages in _WORKERS.items():
+        for name, stages in self._workers.items():
             self._supervisor.start(self._program(name, "worker", "--stages", stages))
         self._wait(signals)
 
@@ -117,7 +121,7 @@ class _Stack:
         """From the inside out, so that whatever still works has what it needs."""
         # Nobody asked: something is broken, and who needs it might wait for ever.
         seconds = self._settings.drain_seconds + DRAIN_MARGIN_SECONDS if signals.count else _BROKEN_SECONDS
-        for names, limit in ((list(_WORKERS), seconds), (["api"], _API_SECONDS), (["redis"], _REDIS_SECONDS)):
+        for names, limit in ((list(self._workers), seconds), (["api"], _API_SECONDS), (["redis"], _REDIS_SECONDS)):
             self._supervisor.drain(names, limit, lambda: signals.count > 1)
 
     def _start_redis(self) -> None:

@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     in_flight: int = Field(4, ge=1, description="Most chunks of one job in the queues at once.")
 
     # Which models, and how they run.
-    config: str | None = Field(
+    config: Annotated[str | None, BeforeValidator(lambda value: value or None)] = Field(
         None, description="A `config.yml` of Harmony Speech Engine that names models; workers and API need the same."
     )
     restorer: RestorerType = Field("VoiceFixerRestorer", description="Model of the stage `restore`.")

@@ -12,7 +12,7 @@ HEAVY = ("torch", "torchlibrosa", "librosa", "soundfile", "soxr", "av", "numpy",
 #: What may reach into another room, and only inside a function: to start it, to look after the weights.
 ENTRY_POINTS = {
     "cli.rooms": {"api.server", "worker.main"},
-    "cli.weights": {"worker.models"},
+    "cli.weights": {"worker.models", "worker.weights"},
     "cli.spectrogram": {"soundfile", "numpy", "matplotlib"},
 }
 

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import cast
 
 from cli.archive.board import Count, open_board
 from cli.archive.errors import ArchiveError, Interrupted
@@ -47,8 +46,7 @@ def run_archive(order: Order, options: dict[str, object], server: str | None, *,
 
 
 def _check(order: Order, server: str | None) -> None:
-    if server and order.models:
-        raise UsageProblem("--models is for a stack of this command's own; the server has chosen its models.")
+    order.models.check(server=server)
     if order.resume and order.fresh:
         raise UsageProblem("--resume goes on, --fresh begins anew; choose one.")
     if order.target.exists() and not order.target.is_dir():
@@ -133,12 +131,11 @@ def _server(server: str | None, order: Order) -> Iterator[str]:
         yield server
         return
     from cli.local import own_stack
-    from cli.stack import Models
 
     data = order.target / STACK_FOLDER
     if data.is_symlink():
         raise ArchiveError(f"{data} is a link; the data of the stack need a folder.")
-    with own_stack(data, cast(Models | None, order.models)) as url:
+    with own_stack(data, order.models) as url:
         yield url
 
 

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
+
+from cli.models import Models
 
 #: Options that shape a result; the others say when a job is done, or are the caller's own.
 _NOT_SHAPING = ("priority", "deadline_seconds", "metadata")
@@ -37,7 +39,7 @@ class Order:
     source: Path
     target: Path
     fields: Mapping[str, str]
-    models: str | None = None
+    models: Models = field(default_factory=Models)
     recursive: bool = False
     resume: bool = False
     fresh: bool = False
@@ -52,7 +54,8 @@ class Order:
     def digest(self) -> str:
         """Name the options that shape a result: equal options, equal digest."""
         shaping = {name: text for name, text in self.fields.items() if name not in _NOT_SHAPING}
-        shaping |= {"models": self.models} if self.models else {}
+        shaping |= {"models": self.models.pair} if self.models.pair else {}
+        shaping |= {"config": sha256(self.models.config.read_bytes()).hexdigest()} if self.models.config else {}
         return sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:16]
 
     @property

@@ -34,6 +34,14 @@ class Up:
         return self.process.wait(60)
 
 
+def weight_free(path: Path, *, device: str = "auto") -> Path:
+    """Write a config.yml of the models that need no weights."""
+    kinds = {"gate": "SpectralGateRestorer", "griffin-lim": "GriffinLimVocoder"}
+    entries = [{"name": name, "model_type": kind, "device_config": {"device": device}} for name, kind in kinds.items()]
+    path.write_text(json.dumps({"model_configs": entries}))  # JSON is YAML
+    return path
+
+
 @contextmanager
 def up(data: Path) -> Iterator[Up]:
     process = start(*BASELINE, str(data))
@@ -94,19 +102,23 @@ def test_a_part_that_dies_is_started_again_and_work_goes_on(tmp_path: Path, talk
 
 
 def test_a_part_that_cannot_start_stops_the_stack_with_its_reason(tmp_path: Path) -> None:
-    done = run(*BASELINE, str(tmp_path / "data"), env=environment(VFQ_DEVICE="cuda:99"))
+    config = weight_free(tmp_path / "config.yml", device="cuda:99")
+    done = run("up", "--json", "--port", "0", "--data", str(tmp_path / "data"), "--config", str(config))
     assert done.returncode == 1
     message = documents(done.stdout)[0]["error"]["message"]
     assert "model worker ended (exit status 1)" in message
-    assert "'cuda:99' is not here" in message
+    assert "voicefixer-queue: gate cannot be loaded: Device 'cuda:99' is not here" in message
+    assert "--device cpu" in message
     assert "Traceback" not in message
 
 
 def test_restore_brings_its_own_stack_and_leaves_nothing(tmp_path: Path, talk: Path) -> None:
-    done = run("restore", str(talk), "--models", "baseline", env=environment(TMPDIR=str(tmp_path)))
+    config = weight_free(tmp_path / "config.yml")
+    models = ("--config", str(config), "--restorer", "gate", "--vocoder", "griffin-lim")
+    done = run("restore", str(talk), *models, env=environment(TMPDIR=str(tmp_path)))
     assert done.returncode == 0, done.stderr
     assert soundfile.info(talk.with_name("talk-restored.wav")).frames == 44_100
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["talk-restored.wav", "talk.wav"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yml", "talk-restored.wav", "talk.wav"]
     assert _with_temporary_folder(tmp_path) == []
 
 
