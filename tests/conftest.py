@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
@@ -12,6 +13,9 @@ from shared.storage import ObjectStore, open_storage
 from shared.storage.s3 import S3Store
 from tests.support.redis import redis_server
 from tests.support.swift import Bucket, SwiftServer, make_bucket, swift_server
+
+if TYPE_CHECKING:
+    from bench.reference import Signal, Stages
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +61,16 @@ def random_weights() -> Path:
     from bench.weights import ensure_weights
 
     return ensure_weights(Path(__file__).parents[1] / "build" / "random-weights-seed0")
+
+
+@pytest.fixture(scope="session")
+def package_stages(random_weights: Path) -> list[tuple[Signal, Stages]]:
+    """What the voicefixer package makes of two signals, in mode 0 and in mode 2, with the random weights."""
+    from bench.reference import Signal, run_reference
+    from bench.signals import speech_like
+
+    signals = [
+        Signal(speech_like(441 * 60 + 123, 1)),
+        Signal(speech_like(441 * 133 + 440, 2), mode=2, seed=17),
+    ]
+    return list(zip(signals, run_reference(random_weights, signals), strict=True))

@@ -6,19 +6,8 @@ import pytest
 from bench import parity
 from bench.models import load_models
 from bench.parity import Row, compare, snr_db
-from bench.reference import Signal, run_reference
-from bench.signals import speech_like
+from bench.reference import Signal
 from worker.models.errors import DeviceUnavailableError
-
-SIGNALS = [
-    Signal(speech_like(441 * 60 + 123, 1)),
-    Signal(speech_like(441 * 133 + 440, 2), mode=2, seed=17),
-]
-
-
-@pytest.fixture(scope="module")
-def references(random_weights):
-    return run_reference(random_weights, SIGNALS)
 
 
 @pytest.fixture(scope="module")
@@ -26,20 +15,19 @@ def models(random_weights):
     return load_models(random_weights)
 
 
-def test_every_stage_equals_the_voicefixer_package(references, models):
-    row = compare(SIGNALS[0], references[0], *models)
+def test_every_stage_equals_the_voicefixer_package(package_stages, models):
+    row = compare(*package_stages[0], *models)
     assert min(row.snr.values()) > 100, row
 
 
-def test_mode_2_equals_the_package_seeded_alike(references, models):
-    restorer, vocoder = models
-    signal, reference = SIGNALS[1], references[1]
-    row = compare(signal, reference, restorer, vocoder)
+def test_mode_2_equals_the_package_seeded_alike(package_stages, models):
+    row = compare(*package_stages[1], *models)
     assert row.snr["chain"] > 90, row  # statistics of few values at the bottom of the UNet magnify rounding
 
 
-def test_the_modes_of_the_package_differ_by_far_more_than_ours_from_it(references, models):
-    plain = compare(Signal(SIGNALS[1].audio), references[1], *models)
+def test_the_modes_of_the_package_differ_by_far_more_than_ours_from_it(package_stages, models):
+    signal, reference = package_stages[1]
+    plain = compare(Signal(signal.audio), reference, *models)
     assert plain.snr["chain"] < 60
 
 

@@ -30,12 +30,17 @@ def save(folder: Path, file: str, tensors: Mapping[str, Tensor]) -> Path:
     return folder
 
 
-def light_restorer(folder: Path, *, factor: float) -> Path:
+def light_restorer(folder: Path, *, factor: float, trained: float = 1.0) -> Path:
     """Write a restorer that multiplies the mel of what it hears by a factor below 1; gives its folder.
 
-    Its denoiser's mask is the same everywhere, and its UNet adds nothing.
+    Its denoiser's mask is the same everywhere, and its UNet adds nothing. Half the kernels of its STFT are *trained*
+    times those of a Fourier transform.
     """
     real, imag = analytic_kernels()
-    front = {"f_helper.stft.conv_real.weight": real, "f_helper.stft.conv_imag.weight": imag, "mel.fb": mel_triangles()}
+    front = {
+        "f_helper.stft.conv_real.weight": trained * real,
+        "f_helper.stft.conv_imag.weight": imag,
+        "mel.fb": mel_triangles(),
+    }
     mask = {MASK_BIAS: torch.full((128,), factor).logit()}
     return save(folder, RESTORER_FILE, blank(RESTORER_FILE) | front | mask)

@@ -1,5 +1,7 @@
 """The CUDA backend on a CPU: the same casts, layouts, groups and shapes, without graphs and streams."""
 
+import gc
+
 import pytest
 import torch
 
@@ -175,3 +177,14 @@ def test_only_fp32_is_strict_and_matrix_products_always_are(precision, monkeypat
     assert (backend.name, backend.precision) == ("cuda", precision)
     assert torch.backends.cudnn.allow_tf32 == (precision != "fp32")
     assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_while_a_strict_backend_is_on_cuda_no_other_lets_it_round(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    strict = CudaBackend("cuda:1", "fp32")
+    CudaBackend("cuda:0", "bf16")
+    assert not torch.backends.cudnn.allow_tf32
+    del strict
+    gc.collect()
+    CudaBackend("cuda:0", "bf16")
+    assert torch.backends.cudnn.allow_tf32
