@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from cli.local import own_stack
+from cli.models import Models
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,7 +39,7 @@ def service(tmp_path_factory):
         patch.setenv("OMP_NUM_THREADS", "1")
         for name in [name for name in os.environ if name.startswith("VFQ_")]:
             patch.delenv(name)
-        with own_stack(folder / "data", "baseline") as url:
+        with own_stack(folder / "data", Models("baseline")) as url:
             environment = {"PATH": str(programs(folder / "bin")), "VFQ_SERVER": url, "no_proxy": "127.0.0.1"}
             yield folder, environment
 

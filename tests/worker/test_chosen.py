@@ -159,7 +159,7 @@ def test_a_worker_without_the_model_fails_the_job_and_says_what_to_do(serving, s
     worker.ctx.engine, worker.ctx.catalog = engine_of(others)[0], catalog(*others)
     worker.run()
     error = worker.records.get(job).error
-    assert (error.code, error.stage) == ("model_not_served", stage)
+    assert (error.code, error.stage) == ("model_unknown", stage)
     assert next(iter(asked.values())) in error.message
     assert "VFQ_CONFIG" in error.message
     good = worker.submit(wav(noise(50_000)))

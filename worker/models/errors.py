@@ -48,7 +48,7 @@ class WeightsUnavailableError(ModelError):
 class ModelNotServed(ModelError):
     """A job names a model that this worker does not have, although its service let the job in."""
 
-    code = "model_not_served"
+    code = "model_unknown"
 
     def __init__(self, stage: str, name: str | None) -> None:
         which = f"no model called {name!r}" if name else "no model"
@@ -59,8 +59,6 @@ class ModelNotServed(ModelError):
 
 class ModelNotLoaded(ModelError):
     """A model of the catalog cannot be loaded; the message names it and says what to do. Its code is the cause's."""
-
-    code = "model_not_loaded"
 
     def __init__(self, name: str, cause: ModelError, *, advice: str = "") -> None:
         self.cause = cause
