@@ -103,3 +103,19 @@ def test_an_archive_is_done_again_where_the_file_has_changed(config: Path) -> No
     assert Order(config.parent, config.parent / "out", {}).digest != before
     config.write_text(config.read_text().replace("gate", "gate-2"))
     assert Order(config.parent, config.parent / "out", {}, Models(config=config)).digest != before
+
+
+def test_a_model_that_cannot_be_loaded_is_told_by_its_name_and_the_code_of_its_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from worker.models.errors import DeviceUnavailableError, ModelNotLoaded
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ModelNotLoaded("gate", DeviceUnavailableError("Device 'cuda' is not here."), advice="Take --device cpu.")
+
+    monkeypatch.setattr(rooms, "run_workers", refuse)
+    done = CliRunner().invoke(app, ["worker", "--json"])
+    assert done.exit_code == 1
+    assert documents(done.stdout)[-1]["error"]["code"] == "device_unavailable"
+    line = "voicefixer-queue: gate cannot be loaded: Device 'cuda' is not here. Take --device cpu."
+    assert done.stderr.splitlines() == [line]

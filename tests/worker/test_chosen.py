@@ -87,7 +87,7 @@ def audio_of(worker, job):
 
 
 def test_a_job_gets_the_models_that_it_names(serving):
-    worker, data = serving(), wav(noise(100_000))
+    worker, data = serving(), wav(noise(40_000))
     plain = audio_of(worker, worker.submit(data))
     for named, factor in [
         ({"restorer": "twice"}, 2.0),

@@ -42,10 +42,6 @@ class Engine:
         self._restorers = restorers or {}
         self._vocoders = vocoders or {}
 
-    def load(self, stage: Stage, model: str | None = None) -> None:
-        """Load a model, if it is not loaded yet. Raises `ModelError`."""
-        self._served(stage, model)
-
     def coming(self, stage: Stage, model: str | None = None) -> AbstractContextManager[None]:
         """Say that this thread reads what it will ask of a model; a batch of that device waits a little for it.
 
