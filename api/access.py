@@ -14,7 +14,7 @@ from shared import log
 HEADER = "X-Request-Id"
 #: An unread body up to here is thrown away by the server; beyond, the connection ends.
 SMALL_BODY = 32 * 1024
-PROBES = ("/healthz", "/readyz")
+PROBES = ("/healthz", "/readyz", "/health", "/metrics")
 
 _SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _log = log.logger("api")

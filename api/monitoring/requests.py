@@ -19,7 +19,7 @@ def watch_requests(app: Flask, registry: CollectorRegistry) -> None:
         registry=registry,
     )
     seconds = Histogram(
-        "voicefixer_queue_http_request_seconds",
+        "voicefixer_queue_http_request_duration_seconds",
         "Time from the head of a request to the last byte of its answer.",
         ("method", "route"),
         buckets=BUCKETS,

@@ -3,14 +3,14 @@
 from flask import Flask, Response, current_app
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.types import ResponseDict
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from api import describe
+from api.monitoring.process import watch_process
 from api.monitoring.requests import watch_requests
 from api.monitoring.service import ServiceCollector
 from api.services import Services
-from shared.figures import read_figures
 
 _NAME = "voicefixer-queue-metrics"
 RESPONSES: ResponseDict = {
@@ -25,10 +25,11 @@ monitoring = APIBlueprint("monitoring", __name__, abp_tags=[describe.SERVICE], a
 
 def install(app: Flask, to: Services) -> None:
     """Let the application count its requests, and its routes find what there is to tell."""
+    disable_created_metrics()  # each counter's time of birth would be a series beside it
     registry = CollectorRegistry()  # an application's own: a process may make several
+    watch_process(registry)
     watch_requests(app, registry)
-    prefix = to.settings.key_prefix
-    registry.register(ServiceCollector(lambda: read_figures(to.client, to.broker, prefix=prefix)))
+    registry.register(ServiceCollector(to.client, to.broker, prefix=to.settings.key_prefix))
     app.extensions[_NAME] = registry
 
 

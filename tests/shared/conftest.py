@@ -2,10 +2,12 @@
 
 import time
 import uuid
+from collections.abc import Iterator
 
 import pytest
 import redis
 
+from shared.figures import read_figures
 from shared.jobs import JobError, JobInput, JobOptions, JobOutput, Manifest
 from shared.records import SPLIT, STITCH, Claim, JobRecords, Piece, Repairs, Retention, connect
 
@@ -15,8 +17,12 @@ ERROR = JobError(code="audio_unreadable", message="no", stage="restore")
 
 
 @pytest.fixture
-def client(clean_redis) -> redis.Redis:
-    return connect(clean_redis)
+def client(clean_redis) -> Iterator[redis.Redis]:
+    """Whatever a test did, what is counted in the script's steps is what there is."""
+    client = connect(clean_redis)
+    yield client
+    if client.type(f"{PREFIX}stats") == "hash":
+        check_figures(client)
 
 
 @pytest.fixture
@@ -32,6 +38,19 @@ def repairs(client) -> Repairs:
 @pytest.fixture
 def retention(client) -> Retention:
     return Retention(client, prefix=PREFIX)
+
+
+def check_figures(client) -> None:
+    """Hold the figures against all jobs and deliveries, looked through one by one."""
+    found: dict[tuple[str, str], int] = {}
+    for key in client.scan_iter(f"{PREFIX}job:{{*}}", _type="hash"):
+        if key.endswith("}"):
+            state, priority = client.hmget(key, "state", "priority")
+            found[priority, state] = found.get((priority, state), 0) + 1
+    calls = sum(client.zcard(key) for key in client.scan_iter(f"{PREFIX}calls:*"))
+    figures = read_figures(client, prefix=PREFIX)
+    assert figures.open == {place: found.get(place, 0) for place in figures.open}
+    assert figures.owed == calls
 
 
 def manifest(*, created_at=None, **options) -> Manifest:

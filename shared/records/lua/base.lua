@@ -34,14 +34,16 @@
 --   p name:$name         STRING  id of the job that was made once under a name
 --   p jobs:$owner:$state ZSET    ids by time of creation
 --   p queued, p open:$priority   ZSET  ids by time of creation: that wait, that are not over
+--   p open:$priority:$state      ZSET  the latter by state
 --   p deadlines          ZSET    id of a job that is not over, by its deadline
 --   p tidy               ZSET    id of a job whose objects are to be tidied, by when
 --   p stored, p ended    ZSET    id of a job that is over by when it ended: with objects; without
 --   p gone               ZSET    id of a removed job by when, until its objects are seen to be gone too
 --   p events             STREAM  id, status, version: each change of a state
 --   p labels             HASH    label of a model -> its number, and n:number -> label
---   p stats              HASH    counters: created, ended:$state, restored_seconds (of recordings); of pieces: claimed,
---                                completed, resent, expired, troubles
+--   p stats              HASH    counters: created, ended:$state, restored_ms (of recordings); of pieces: claimed,
+--                                completed, resent, expired, troubles; calls:$state, of deliveries that are over; and
+--                                owed, how many are pending
 --   p delivery:$id       HASH    what is owed to a receiver: owner, subject (a job or batch), target (`hook`, or an
 --                                endpoint), type, sequence, status, url (of a hook), extra, receiver, at; and how it
 --                                went: state (pending, delivered, failed, dropped), attempts, claims, next, ended, log
@@ -84,7 +86,8 @@ local function number(field) return tonumber(get(field) or 0) end
 local function set(...) redis.call('HSET', job, ...) end
 local function drop(...) redis.call('HDEL', job, ...) end
 local function index_of(state) return p .. 'jobs:' .. get('owner') .. ':' .. state end
-local function count(what) redis.call('HINCRBY', p .. 'stats', what, 1) end
+local function open_index(state) return p .. 'open:' .. get('priority') .. ':' .. state end
+local function count(what, by) redis.call('HINCRBY', p .. 'stats', what, by or 1) end
 
 local function list(text)
   local words = {}
@@ -181,7 +184,7 @@ end
 local function end_job(state, moment)
   set('ended', stamp(moment))
   count('ended:' .. state)
-  if state == 'succeeded' then redis.call('HINCRBYFLOAT', p .. 'stats', 'restored_seconds', get('seconds') or 0) end
+  if state == 'succeeded' then count('restored_ms', string.format('%.0f', number('seconds') * 1000)) end
   -- A worker may be at one of its pieces still, and write.
   if state ~= 'succeeded' then set('rough', 1) end
   local pieces = redis.call('HGETALL', out)
@@ -201,6 +204,8 @@ local function move(to)
   redis.call('ZREM', index_of(from), id)
   redis.call('ZADD', index_of(to), get('created'), id)
   redis.call('ZREM', p .. 'queued', id)
+  redis.call('ZREM', open_index(from), id)
+  if not OVER[to] then redis.call('ZADD', open_index(to), get('created'), id) end
   if to == 'processing' then set('started', stamp(now())) end
   local batch, item = joined()
   if batch then tally(batch, item, from, to) end

@@ -39,7 +39,8 @@ function commands.create(owner, name, created, priority, stages, deadline, most,
   set('state', 'queued', 'version', 1, 'owner', owner, 'created', created, 'priority', priority, 'stages', stages)
   if hook ~= '' then set('hook', hook) end
   redis.call('SET', doc, text)
-  for _, index in ipairs({ index_of('queued'), p .. 'queued', open }) do redis.call('ZADD', index, created, id) end
+  local indices = { index_of('queued'), p .. 'queued', open, open_index('queued') }
+  for _, index in ipairs(indices) do redis.call('ZADD', index, created, id) end
   if tonumber(deadline) > 0 then
     set('deadline', deadline)
     redis.call('ZADD', p .. 'deadlines', deadline, id)

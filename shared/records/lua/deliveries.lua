@@ -15,7 +15,8 @@ local function includes(types, kind) return string.find(',' .. types .. ',', ','
 -- The receiver's place among all is the time of its first delivery.
 local function call_at(receiver, name, moment)
   local calls = p .. 'calls:' .. receiver
-  if moment then redis.call('ZADD', calls, stamp(moment), name) else redis.call('ZREM', calls, name) end
+  local change = moment and redis.call('ZADD', calls, stamp(moment), name) or -redis.call('ZREM', calls, name)
+  if change ~= 0 then count('owed', change) end
   local first = redis.call('ZRANGE', calls, 0, 0, 'WITHSCORES')
   if first[1] then
     redis.call('ZADD', p .. 'calls', first[2], receiver)
@@ -32,6 +33,7 @@ local function close(name, state, keep)
   redis.call('HDEL', delivery, 'next')
   redis.call('EXPIRE', delivery, math.ceil(keep))
   call_at(receiver, name, nil)
+  count('calls:' .. state)
   local index = p .. 'deliveries:' .. subject
   redis.call('ZADD', index, stamp(moment + keep), name)
   redis.call('ZREMRANGEBYSCORE', index, '-inf', stamp(moment))
