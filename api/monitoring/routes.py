@@ -25,7 +25,8 @@ monitoring = APIBlueprint("monitoring", __name__, abp_tags=[describe.SERVICE], a
 
 def install(app: Flask, to: Services) -> None:
     """Let the application count its requests, and its routes find what there is to tell."""
-    disable_created_metrics()  # each counter's time of birth would be a series beside it
+    # Each counter would have a series beside it for the time of its birth.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()  # an application's own: a process may make several
     watch_process(registry)
     watch_requests(app, registry)
