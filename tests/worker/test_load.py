@@ -182,7 +182,7 @@ def damaged(folder):
         (lambda light, own: entry("x", own), "weights_unavailable", rf"{RESTORER_FILE} is not in .*put it there"),
         (lambda light, own: entry("x", own / "no"), "weights_unavailable", "no is not there"),
         (lambda light, own: entry("x", damaged(own / "bad")), "checkpoint_unreadable", "no whole checkpoint"),
-        (lambda light, own: entry("x", "me/mine"), "weights_unavailable", "me/mine.*HF_HUB_OFFLINE.*same VFQ_CONFIG"),
+        (lambda light, own: entry("x", "me/mine"), "weights_unavailable", "me/mine.*no network.*same VFQ_CONFIG"),
         (
             lambda light, own: entry("x", light / "half", device="cuda:99"),
             "device_unavailable",
@@ -194,7 +194,7 @@ def damaged(folder):
 def test_what_keeps_a_model_from_being_loaded_is_one_error_that_names_it(
     serve, light, tmp_path, monkeypatch, made, code, words
 ):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("worker.models.hub._why_not_to_ask", lambda: "there is no network")
     with pytest.raises(ModelNotLoaded, match=rf"^x cannot be loaded: .*{words}") as raised:
         serve(made(light, tmp_path))
     assert raised.value.code == code
