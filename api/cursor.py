@@ -6,7 +6,7 @@ import json
 import math
 import re
 
-from api.errors import FieldError, Unprocessable
+from api.errors import FieldError, PageNotFound
 
 Position = tuple[float, str]
 
@@ -23,7 +23,7 @@ def position(text: str | None) -> Position | None:
     """Read the cursor of a query; None where there is none.
 
     Raises:
-        Unprocessable: if it is none of ours.
+        PageNotFound: if it is none of ours.
     """
     try:
         return decode(text) if text is not None else None
@@ -31,9 +31,9 @@ def position(text: str | None) -> Position | None:
         raise unknown() from None
 
 
-def unknown() -> Unprocessable:
+def unknown() -> PageNotFound:
     """Say that a cursor is none of ours."""
-    return Unprocessable.of(FieldError("#/cursor", "is none of this service; begin again without it"))
+    return PageNotFound.of(FieldError("#/cursor", "is none of this service; begin again without it"))
 
 
 def decode(text: str) -> Position:

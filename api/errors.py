@@ -86,7 +86,11 @@ class UnsupportedMedia(RequestError):
 
 
 class Unprocessable(RequestError):
-    """The request reads well, but asks for what cannot be done; `errors` names the fields."""
+    """The request reads well, but asks for what cannot be done; `errors` names the fields.
+
+    422 is for what the OpenAPI document rules out, whatever the state of the service is: where the request alone is not
+    at fault, kinds of this have a status of their own.
+    """
 
     code: ClassVar[str] = "invalid_request"
     status: ClassVar[int] = 422
@@ -101,6 +105,7 @@ class UrlNotCalled(Unprocessable):
     """The URL leads to where this service does not call."""
 
     code: ClassVar[str] = "url_refused"
+    status: ClassVar[int] = 403
 
 
 class FileMissing(Unprocessable):
@@ -119,12 +124,14 @@ class InputNotAllowed(Unprocessable):
     """The named object is not under one of VFQ_INPUT_PREFIXES."""
 
     code: ClassVar[str] = "input_not_allowed"
+    status: ClassVar[int] = 403
 
 
 class InputMissing(Unprocessable):
     """There is no object of the name given."""
 
     code: ClassVar[str] = "input_missing"
+    status: ClassVar[int] = 404
 
 
 class InputTooLarge(Unprocessable):
@@ -209,6 +216,13 @@ class QueueFull(RequestError):
     status: ClassVar[int] = 503
 
 
+class PageNotFound(Unprocessable):
+    """The cursor of a list is none of ours, or names what is no longer there."""
+
+    code: ClassVar[str] = "page_not_found"
+    status: ClassVar[int] = 404
+
+
 class JobNotFound(RequestError):
     """No job has this id."""
 
@@ -263,6 +277,12 @@ class JobNotRetryable(JobConflict):
     """The job has not come to nothing, so that there is nothing to do again."""
 
     code: ClassVar[str] = "job_not_retryable"
+
+
+class OptionsConflict(JobConflict):
+    """What is to be changed of the job's options does not go with the others."""
+
+    code: ClassVar[str] = "options_conflict"
 
 
 class SourceGone(RequestError):

@@ -12,9 +12,11 @@ Path = tuple[str, ...]
 
 _OBJECTS = ("options", "output", "metadata")
 _LISTS = ("stages", "webhook_events_filter")
+_DECIMALS = ("deadline_seconds",)
 _NUMBERS = ("mode", "seed", "samples", "output.sample_rate", "output.bit_depth", "output.channels")
 _NAMES = {*JobOptions.model_fields, "options", *(f"output.{name}" for name in OutputRequest.model_fields)}
 _INTEGER = re.compile(r"-?[0-9]{1,30}")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 
 
 class _Fault(Exception):
@@ -75,6 +77,8 @@ def _spread(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
 def _value(name: str, path: Path, text: str) -> Any:
     if name in _NUMBERS:
         return int(text) if _INTEGER.fullmatch(text.strip()) else text
+    if name in _DECIMALS:
+        return float(text) if _NUMBER.fullmatch(text.strip()) else text
     if name in _OBJECTS or (name in _LISTS and text.lstrip().startswith("[")):
         try:
             value = strictjson.parse(text)

@@ -4,9 +4,18 @@ import json
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    field_validator,
+    model_validator,
+)
 
 from shared.webhooks.events import JOB_EVENTS, MOST_URL, TERMINAL_EVENTS, JobEvent, hook
+from shared.whole import Whole, whole
 
 Stage = Literal["restore", "vocode"]
 
@@ -51,13 +60,13 @@ class OutputRequest(BaseModel):
     format: Literal["wav", "flac", "aiff", "ogg", "mp3", "npy"] | None = Field(
         None, description="Container. Default: the input's if it is WAV, FLAC or AIFF, otherwise FLAC."
     )
-    sample_rate: int | Literal["input"] | None = Field(
+    sample_rate: Whole | Literal["input"] | None = Field(
         None, description="Hz, or `input`. Default: 44,100, or the input's rate if that is higher."
     )
-    bit_depth: Literal[16, 24, 32] | None = Field(
+    bit_depth: Annotated[Literal[16, 24, 32], BeforeValidator(whole)] | None = Field(
         None, description="16 and 24 are integers, 32 is float (WAV only). Default: the input's depth."
     )
-    channels: int | Literal["input", "mono"] | None = Field(
+    channels: Whole | Literal["input", "mono"] | None = Field(
         None, description="`mono` (or 1) mixes down before restoring. Default: the input's channels."
     )
 
@@ -77,13 +86,13 @@ class JobOptions(BaseModel):
         description="The chain, `restore` alone (the result is the mel, `.npy`) or `vocode` alone (the input is one).",
         json_schema_extra={"type": "array", "items": {"enum": ["restore", "vocode"]}},
     )
-    mode: Literal[0, 1, 2] = Field(
+    mode: Annotated[Literal[0, 1, 2], BeforeValidator(whole)] = Field(
         0,
         description="VoiceFixer's mode: 0 as published, 1 cuts high frequencies first, 2 is for badly damaged speech.",
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="Seed of mode 2, which is random.")
+    seed: Whole = Field(0, ge=0, lt=2**63, description="Seed of mode 2, which is random.")
     priority: Priority = Field("interactive", description="`interactive` jobs are served before `bulk` ones.")
-    deadline_seconds: float | None = Field(
+    deadline_seconds: StrictFloat | None = Field(
         None,
         gt=0,
         le=366 * 86_400,
@@ -96,7 +105,7 @@ class JobOptions(BaseModel):
     vocoder: str | None = Field(
         None, min_length=1, max_length=MOST_NAME, description="Name of the model for `vocode`, if there are several."
     )
-    samples: int | None = Field(None, ge=1, description="`vocode` alone: length of the result; 441·(T−1) by default.")
+    samples: Whole | None = Field(None, ge=1, description="`vocode` alone: length of the result; 441·(T−1) by default.")
     output: OutputRequest = Field(default_factory=OutputRequest)
     webhook: str | None = Field(
         None,

@@ -18,6 +18,20 @@ class InvalidBatch(Unprocessable):
     code: ClassVar[str] = "invalid_batch"
 
 
+class CustomIdTaken(Unprocessable):
+    """Two items would have the same name; `errors` names the later ones."""
+
+    code: ClassVar[str] = "custom_id_taken"
+    status: ClassVar[int] = 409
+
+
+class BatchEmpty(RequestError):
+    """The batch has no items that it could be closed with."""
+
+    code: ClassVar[str] = "batch_empty"
+    status: ClassVar[int] = 409
+
+
 class TooManyBatches(RequestError):
     """As many batches of the key as VFQ_MAX_OPEN_BATCHES says are not over."""
 

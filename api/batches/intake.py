@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from api.batches.errors import InvalidBatch
+from api.batches.errors import CustomIdTaken, InvalidBatch
 from api.errors import MOST_NAMED, FieldError, RequestError, Unprocessable
 from api.options import JobRequest, read_options
 from api.strictjson import NotJson, parse
@@ -41,6 +41,7 @@ class Intake:
         self._common = common
         self._most = most
         self._faults: list[FieldError] = []
+        self._only_names = True
         self._seen: set[str] = set()
         self._hooks: dict[str, Unprocessable | None] = {}
         self.names: list[str] = []
@@ -51,6 +52,7 @@ class Intake:
 
         Raises:
             InvalidBatch: at the end, or when there is enough to tell, if the list cannot be taken.
+            CustomIdTaken: the same, if nothing else is wrong with it than that names stand twice.
         """
         for place, raw in placed:
             if len(self.names) >= self._most:
@@ -61,7 +63,7 @@ class Intake:
             if len(self._faults) >= MOST_NAMED:
                 break
         if self._faults:
-            raise InvalidBatch.of(*self._faults)
+            raise (CustomIdTaken if self._only_names else InvalidBatch).of(*self._faults)
         if not self.names:
             raise InvalidBatch("There is no item in it.", [FieldError("#", "has no items")])
 
@@ -79,7 +81,7 @@ class Intake:
             return None
         name = digest(custom_id)
         if name in self._seen:
-            self._bad(f"{place}/custom_id", f"stands twice in the batch: {custom_id[:80]!a}")
+            self._faults.append(FieldError(f"{place}/custom_id", f"stands twice in the batch: {custom_id[:80]!a}"))
             return None
         self._seen.add(name)
         self.names.append(name)
@@ -119,6 +121,7 @@ class Intake:
             raise fault.with_traceback(None)
 
     def _bad(self, place: str, detail: str) -> None:
+        self._only_names = False
         self._faults.append(FieldError(place, detail))
 
 

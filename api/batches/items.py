@@ -6,6 +6,8 @@ import json
 from itertools import islice
 from typing import Any
 
+from pydantic import ValidationError
+
 from api.batches.schemas import ItemView, shown_input
 from api.cursor import unknown
 from api.services import Services
@@ -27,12 +29,15 @@ def page_of_items(
     """Give items from the cursor on, and the cursor of the next page.
 
     Raises:
-        Unprocessable: if the cursor is none.
+        PageNotFound: if the cursor is none.
     """
     place = Place() if cursor is None else _decode(cursor)
     if batch.status is BatchStatus.VALIDATING:  # they are being listed
         return [], None
-    rows = list(islice(read_items(to.store, batch.id, place), limit))
+    try:
+        rows = list(islice(read_items(to.store, batch.id, place), limit))
+    except ValidationError:  # it names a place where no item begins
+        raise unknown() from None
     rows = [row for row in rows if row[0].item < batch.counts.total]
     faulty = to.batches.faulty(batch.id)
     ids = {item_job_id(batch.id, here.item): here.item for here, _, _ in rows}

@@ -8,7 +8,7 @@ from typing import IO, Any, TypeVar
 from flask import Request
 
 from api.access import body_was_read
-from api.batches.errors import BatchNotFound, BatchNotOpen, InvalidBatch, TooManyBatches
+from api.batches.errors import BatchEmpty, BatchNotFound, BatchNotOpen, CustomIdTaken, InvalidBatch, TooManyBatches
 from api.batches.intake import Intake, Placed, from_jsonl, from_list
 from api.batches.schemas import BatchHead
 from api.bodies import json_body, refuse_encoded
@@ -16,6 +16,7 @@ from api.caller import caller
 from api.errors import (
     BeingTakenIn,
     FieldError,
+    InputMissing,
     InputNotAllowed,
     Unprocessable,
     UnsupportedMedia,
@@ -111,11 +112,12 @@ def close(to: Services, batch: BatchRecord) -> BatchRecord:
     """Let no more items come to an open batch; one that is closed already stays as it is.
 
     Raises:
+        BatchEmpty: if it has no items.
         BatchNotOpen: if it is being stopped, or over.
     """
     if batch.status is BatchStatus.OPEN:
         if not batch.counts.total:
-            raise InvalidBatch("There is no item in it; add some, or cancel it.", [FieldError("#", "has no items")])
+            raise BatchEmpty("There is no item in it; add some, or cancel it.")
         to.store.put(closed_key(batch.id), b"")
         to.batches.close(batch.id)
     elif batch.status is not BatchStatus.PROCESSING:
@@ -138,7 +140,7 @@ def _add(to: Services, batch_id: str, draft: str, intake: Intake) -> BatchRecord
         return _again(to, batch_id)
     if isinstance(word, list):
         detail = "is the name of another item of the batch"
-        raise InvalidBatch.of(*(FieldError(f"{intake.places[index]}/custom_id", detail) for index in word))
+        raise CustomIdTaken.of(*(FieldError(f"{intake.places[index]}/custom_id", detail) for index in word))
     if word == "moved":
         raise BeingTakenIn(
             "Other items of this batch were taken in meanwhile; ask again.", headers={"Retry-After": "1"}
@@ -291,7 +293,7 @@ def _prefix(to: Services, prefix: object) -> str:
         detail = f"is not under a prefix from which this service takes recordings ({', '.join(allowed) or 'none'})"
         raise InputNotAllowed(f"The prefix {detail}.", [FieldError(place, detail)])
     if next(to.store.list(prefix, limit=1), None) is None:
-        raise InvalidBatch("No object lies under the prefix.", [FieldError(place, "names no object")])
+        raise InputMissing("No object lies under the prefix.", [FieldError(place, "names no object")])
     return prefix
 
 

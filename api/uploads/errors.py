@@ -36,6 +36,7 @@ class UploadNotCompleted(Unprocessable):
     """The upload that a job names is not completed."""
 
     code: ClassVar[str] = "upload_not_completed"
+    status: ClassVar[int] = 409
 
 
 class TooManyUploads(RequestError):

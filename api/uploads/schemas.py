@@ -1,18 +1,15 @@
 """Uploads as callers ask for them and see them."""
 
 import re
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.schemas import Time, rfc3339
 from shared.records import Upload
+from shared.whole import Whole
 
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}(; ?[A-Za-z0-9_-]+=[A-Za-z0-9._-]+)*")
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
 
 
 class UploadRequest(BaseModel):
@@ -21,10 +18,15 @@ class UploadRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     filename: str = Field(min_length=1, max_length=1024, description="Name of the recording.")
-    bytes: int = Field(ge=1, strict=True, description="Its size; exactly so many are taken.")
-    content_type: str | None = Field(None, max_length=255, description="To be sent as Content-Type.")
-    sha256: Annotated[str | None, BeforeValidator(_lower), Field(pattern=r"^[0-9a-f]{64}$")] = Field(
-        None, description="Of all its bytes, hexadecimal; what differs is refused."
+    bytes: Whole = Field(ge=1, description="Its size; exactly so many are taken.")
+    content_type: str | None = Field(
+        None,
+        max_length=255,
+        description="To be sent as Content-Type.",
+        json_schema_extra={"pattern": f"^{_MEDIA_TYPE.pattern}$"},
+    )
+    sha256: str | None = Field(
+        None, pattern=r"^[0-9a-fA-F]{64}$", description="Of all its bytes, hexadecimal; what differs is refused."
     )
 
     @field_validator("content_type")
@@ -34,13 +36,18 @@ class UploadRequest(BaseModel):
             raise ValueError("must be a media type such as audio/wav")
         return value
 
+    @field_validator("sha256")
+    @classmethod
+    def _in_lower_case(cls, value: str | None) -> str | None:
+        return value.lower() if value else value
+
 
 class PartTag(BaseModel):
     """A part as it was answered to its sender."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    number: int = Field(ge=1, le=10_000)
+    number: Whole = Field(ge=1, le=10_000)
     etag: str = Field(min_length=1, max_length=100, description="The header ETag, with its quotes or without.")
 
 

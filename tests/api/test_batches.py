@@ -69,7 +69,7 @@ def test_a_list_comes_as_a_form_or_lies_in_storage(api: Api):
     stored = made(api.client.post("/v1/batches", json={"input": {"key": "incoming/list.jsonl"}}))
     assert [one["custom_id"] for one in kept(api, stored["id"])] == ["x", "y"]
     assert not any("draft" in name for name in api.objects())
-    refused(api.client.post("/v1/batches", json={"input": {"key": "secret/list"}}), 422, "input_not_allowed")
+    refused(api.client.post("/v1/batches", json={"input": {"key": "secret/list"}}), 403, "input_not_allowed")
 
 
 def test_an_item_at_fault_fails_alone(api: Api):
@@ -97,7 +97,7 @@ def test_an_item_at_fault_fails_alone(api: Api):
         (b"", ["#"]),
         (b"\n\n", ["#"]),
         (lines(line("a"), "{", line("b"), "[]"), ["#/line/2", "#/line/4"]),
-        (lines(line("a"), line("b"), line("a")), ["#/line/3/custom_id"]),
+        (lines(line("a"), line("b"), line("a"), line("")), ["#/line/3/custom_id", "#/line/4/custom_id"]),
         (lines(line("")), ["#/line/1/custom_id"]),
         (lines('{"input": {"key": "incoming/a"}}'), ["#/line/1/custom_id"]),
         (lines(line("x" * 1025)), ["#/line/1/custom_id"]),
@@ -113,6 +113,12 @@ def test_a_list_that_is_none_is_refused_with_its_lines(api: Api, body, pointers)
     assert [error["pointer"] for error in problem["errors"]] == pointers
     assert api.objects() == []
     assert api.client.get("/v1/batches").json["batches"] == []
+
+
+def test_a_name_that_stands_twice_is_told_as_a_conflict(api: Api):
+    problem = refused(post(api, lines(line("a"), line("b"), line("a"))), 409, "custom_id_taken")
+    assert [error["pointer"] for error in problem["errors"]] == ["#/line/3/custom_id"]
+    assert api.objects() == []
 
 
 def test_of_thousands_of_faults_a_hundred_are_named(api: Api):
@@ -133,14 +139,15 @@ def test_of_thousands_of_faults_a_hundred_are_named(api: Api):
         ({"open": True, "options": []}, "invalid_request"),
         ({"open": True, "metadata": {"x": "y" * 5000}}, "invalid_request"),
         ({"open": True, "more": 1}, "invalid_request"),
-        ({"prefix": "incoming/none/"}, "invalid_batch"),
+        ({"prefix": "incoming/none/"}, "input_missing"),
         ({"prefix": "secret/"}, "input_not_allowed"),
         ({"prefix": "incoming/../x/"}, "input_not_allowed"),
         ({"prefix": 5}, "invalid_request"),
     ],
 )
 def test_what_cannot_be_is_refused_and_leaves_nothing(api: Api, body, code):
-    problem = refused(api.client.post("/v1/batches", json=body), 422, code)
+    statuses = {"input_missing": 404, "input_not_allowed": 403}
+    problem = refused(api.client.post("/v1/batches", json=body), statuses.get(code, 422), code)
     assert problem["errors"]
     assert api.objects() == []
 
@@ -166,11 +173,12 @@ def test_items_come_one_by_one_until_the_batch_is_closed(api: Api):
     batch = made(api.client.post("/v1/batches", json={"open": True, "options": {"mode": 1}}))
     address = batch["urls"]["items"]
     assert batch["status"] == "open"
-    refused(api.client.post(f"/v1/batches/{batch['id']}/close"), 422, "invalid_batch")
+    refused(api.client.post(f"/v1/batches/{batch['id']}/close"), 409, "batch_empty")
     for name in ("a", "b"):
         item = {"custom_id": name, "input": {"key": "incoming/a.wav"}}
         made(api.client.post(address, json={"items": [item]}))
-    problem = refused(api.client.post(address, data=lines(line("c"), line("a")), headers=JSONL), 422, "invalid_batch")
+    again = lines(line("c"), line("a"))
+    problem = refused(api.client.post(address, data=again, headers=JSONL), 409, "custom_id_taken")
     assert [one["pointer"] for one in problem["errors"]] == ["#/line/2/custom_id"]
     assert (
         made(api.client.post(address, data=lines(line("c"), line("d")), headers=JSONL))["request_counts"]["total"] == 4
@@ -201,13 +209,13 @@ def test_batches_are_listed_page_by_page(api: Api):
             break
         page = api.client.get(page["next"]).json
     assert found == ids[::-1]
-    refused(api.client.get("/v1/batches?cursor=x"), 422, "invalid_request")
+    refused(api.client.get("/v1/batches?cursor=x"), 404, "page_not_found")
 
 
-@pytest.mark.parametrize("cursor", ["x", "W10", "WzEsMl0", "WzEsMiwtMV0", "é"])
+@pytest.mark.parametrize("cursor", ["x", "W10", "WzEsMl0", "WzEsMiwtMV0", "é", "WzAsMCw1XQ"])  # the last: [0,0,5]
 def test_a_cursor_of_items_that_is_none_is_refused(api: Api, cursor):
     batch = made(post(api, lines(line())))
-    refused(api.client.get(batch["urls"]["items"], query_string={"cursor": cursor}), 422, "invalid_request")
+    refused(api.client.get(batch["urls"]["items"], query_string={"cursor": cursor}), 404, "page_not_found")
 
 
 def test_a_batch_belongs_to_its_key(api: Api):
@@ -250,7 +258,7 @@ def make_over(api: Api, batch_id) -> bool:
 
 
 def test_a_webhook_is_checked_and_shown_without_its_secret(api: Api):
-    refused(post(api, lines(line()), webhook="http://127.0.0.1/x"), 422, "url_refused")
+    refused(post(api, lines(line()), webhook="http://127.0.0.1/x"), 403, "url_refused")
     refused(post(api, lines(line()), webhook_events_filter="batch.completed"), 422, "invalid_request")
     refused(post(api, lines(line()), webhook="http://93.184.215.14/", webhook_events_filter="job.failed"), 422,
             "invalid_request")  # fmt: skip
@@ -263,7 +271,7 @@ def test_a_webhook_is_checked_and_shown_without_its_secret(api: Api):
     assert "sesame" not in answer.text
     assert kept(api, batch["id"])[1]["fault"]["code"] == "url_refused", "an item's own is checked, too"
     hook = json.dumps({"webhook": "http://10.0.0.1/"})
-    problem = refused(post(api, lines(line()), options=hook), 422, "url_refused")
+    problem = refused(post(api, lines(line()), options=hook), 403, "url_refused")
     assert [one["pointer"] for one in problem["errors"]] == ["#/options/webhook"]
     assert make_over(api, batch["id"]) is False
     api.client.post(batch["urls"]["cancel"])
@@ -357,7 +365,7 @@ def test_what_is_answered_is_what_the_document_says(api: Api):
 
 def test_a_prefix_beyond_the_allowed_ones_is_told_with_them(api: Api):
     more = make_api(folder_settings(api.settings.redis_url, "/nowhere", input_prefixes="a/,b"), api.store)
-    problem = refused(more.client.post("/v1/batches", json={"prefix": "c/"}), 422, "input_not_allowed")
+    problem = refused(more.client.post("/v1/batches", json={"prefix": "c/"}), 403, "input_not_allowed")
     assert "a/, b/" in problem["detail"]
 
 

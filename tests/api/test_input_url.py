@@ -76,14 +76,14 @@ def test_submitting_calls_nobody(api: Api):
 def test_what_must_not_be_called_is_refused_at_the_door(api: Api):
     for url, _ in REFUSED:
         answer = api.client.post("/v1/jobs", json={"input": {"url": url}})
-        code = "invalid_request" if len(url) > 4096 else "url_refused"
-        refused(api, answer, 422, code, "#/input/url")
+        status, code = (422, "invalid_request") if len(url) > 4096 else (403, "url_refused")
+        refused(api, answer, status, code, "#/input/url")
         assert answer.mimetype == "application/problem+json"
 
 
 def test_a_refusal_tells_neither_path_nor_what_a_name_means_in_here(api: Api, caplog: pytest.LogCaptureFixture):
     answer = api.client.post("/v1/jobs", json={"input": {"url": f"http://inside.example/path-7f3a?{SECRET}"}})
-    refused(api, answer, 422, "url_refused", "#/input/url")
+    refused(api, answer, 403, "url_refused", "#/input/url")
     for secret in ("path-7f3a", "Signature", "10.1.2.3"):
         assert secret not in answer.text + caplog.text
 
@@ -103,4 +103,4 @@ def test_a_job_that_is_done_again_fetches_again_under_the_same_rules(api: Api):
         answer = api.client.post(f"/v1/jobs/{again.id}/retry")
     finally:
         NAMES["public.example"] = before
-    assert (answer.status_code, answer.json["code"]) == (422, "url_refused")
+    assert (answer.status_code, answer.json["code"]) == (403, "url_refused")

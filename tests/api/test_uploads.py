@@ -120,7 +120,7 @@ def test_what_is_uploaded_in_one_piece_becomes_jobs(any_api: Api):
     for job in jobs:
         assert job["input"] == {"filename": "täpe.wav", "bytes": len(data)}
         assert any_api.store.read(source_key(job["id"])) == data, "a job has a copy of its own"
-    refused(submit(any_api, upload["id"]), 422, "input_missing")
+    refused(submit(any_api, upload["id"]), 404, "input_missing")
 
 
 def test_ten_parts_arrive_at_s3_at_once_out_of_order_and_some_twice(direct: Api):
@@ -215,7 +215,7 @@ def test_what_is_put_in_place_of_a_completed_upload_is_not_taken_for_it(direct: 
     put(direct, upload, b"good")
     complete(direct, upload)
     assert put(direct, upload, b"evil")[0] == 200, "the URL holds still"
-    refused(submit(direct, upload["id"]), 422, "input_missing")
+    refused(submit(direct, upload["id"]), 404, "input_missing")
 
 
 def test_an_upload_that_is_broken_off_leaves_nothing_in_s3(direct: Api):
@@ -318,6 +318,7 @@ def test_s3_urls_are_signed_for_the_address_of_clients(request):
         ({"filename": "a.wav", "bytes": 4, "sha256": "abc"}, 422, "invalid_request", "#/sha256"),
         ({"filename": "a.wav", "bytes": 4, "content_type": "a\r\nb: c"}, 422, "invalid_request", "#/content_type"),
         ({"filename": "a.wav", "bytes": 4, "x": 1}, 422, "invalid_request", "#/x"),
+        ({"filename": "a.wav", "bytes": 4, "sha256": 5}, 422, "invalid_request", "#/sha256"),
         ({"filename": "a.wav", "bytes": 5 * MIB}, 413, "upload_too_large", None),
     ],
 )
@@ -330,16 +331,22 @@ def test_what_cannot_be_announced_is_refused(api: Api, body, status, code, point
 def test_a_pending_or_foreign_upload_is_no_input(api: Api):
     mine, foreign, admin = key(api), key(api), key(api, scopes=("admin",))
     upload = begin(api, 4, mine)
-    refused(submit(api, upload["id"], mine), 422, "upload_not_completed")
+    refused(submit(api, upload["id"], mine), 409, "upload_not_completed")
     refused(complete(api, upload, headers=foreign), 404, "upload_not_found")
     assert put(api, upload, b"data")[0] == 200, "a signed URL needs no key"
     assert complete(api, upload, headers=mine).status_code == 200
     answer = submit(api, upload["id"], foreign)
-    refused(answer, 422, "input_missing")
+    refused(answer, 404, "input_missing")
     assert answer.json["errors"][0]["pointer"] == "#/input/upload"
     assert submit(api, upload["id"], mine).status_code == 202
     assert submit(api, upload["id"], admin).status_code == 202
     assert len([name for name in api.objects() if name.endswith("/source")]) == 2
+
+
+def test_what_may_be_left_out_may_be_null(api: Api):
+    asked = {"filename": "a.wav", "bytes": 4, "content_type": None, "sha256": None}
+    answer = api.client.post("/v1/uploads", json=asked)
+    assert (answer.status_code, answer.json["sha256"]) == (201, None), answer.text
 
 
 def test_a_job_names_a_key_or_an_upload(api: Api):
@@ -362,7 +369,7 @@ def test_an_upload_that_has_expired_is_none(api: Api):
     upload = whole(api, b"data")
     api.redis.hset(f"vfq:upload:{{{upload['id']}}}", "expires", f"{time.time() - 1:.6f}")
     refused(api.client.get(upload["urls"]["self"]), 404, "upload_not_found")
-    refused(submit(api, upload["id"]), 422, "input_missing")
+    refused(submit(api, upload["id"]), 404, "input_missing")
 
 
 def test_a_key_has_so_many_uploads_at_once(api: Api):
