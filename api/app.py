@@ -27,6 +27,7 @@ from api.services import connected
 from api.uploads.describe import components as of_uploads
 from api.uploads.routes import uploads
 from api.watching.routes import watching
+from api.webhooks import address
 from api.webhooks import describe as webhooks_described
 from api.webhooks.routes import webhooks
 from shared.outgoing import Outgoing
@@ -75,6 +76,7 @@ def create_app(
     access.install(app)
     door.install(app)
     problems.install(app, elsewhere={envelope.PREFIX: envelope.respond})
+    address.install(app)
     for blueprint in (
         jobs,
         results,

@@ -1,7 +1,6 @@
 """The routes under `/v1/jobs`, the result apart."""
 
 import re
-from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -10,13 +9,11 @@ from flask_openapi3.blueprint import APIBlueprint
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api import cursor, describe
-from api.access import body_was_read
 from api.batches.items import page_of_jobs
 from api.batches.lookup import existing as existing_batch
 from api.caller import caller
 from api.canceling import cancel_job
-from api.errors import JobOver, MalformedJobId, UploadIncomplete
-from api.forms import pieces
+from api.errors import JobOver, MalformedJobId
 from api.idempotency import OnceHeader, once, see_again
 from api.lookup import CLIENT_ID, CLIENT_ID_RULE, JobPath, existing, unknown
 from api.receipts import receipt_of
@@ -24,7 +21,7 @@ from api.retry import retry
 from api.schemas import dump, dump_whole, etag, is_over
 from api.sent import Sent
 from api.services import Services, services
-from api.submit import new_ticket, submit
+from api.submit import new_ticket, read_in_vain, submit
 from api.taking import derived_id, taking
 from api.watching.prefer import PreferHeader
 from api.watching.wait import waited_for
@@ -95,7 +92,7 @@ def create(header: SubmitHeader) -> Response:
     responses=describe.PUT_RESPONSES,
 )
 def put(path: JobPath, header: PreferHeader) -> Response:
-    """Do as `POST /v1/jobs`, once: whatever is sent again under the same name, the answer is the job that is there."""
+    """Do as `POST /v1/jobs`, once: whichever job is asked for again under the name, the answer is the one there is."""
     to = services()
     if not CLIENT_ID.fullmatch(path.job_id):
         raise MalformedJobId(f"{CLIENT_ID_RULE} This is none.")
@@ -103,11 +100,11 @@ def put(path: JobPath, header: PreferHeader) -> Response:
     with taking(name):
         job = to.records.named(name)
         known = job is not None
+        sent = Sent(request)
         if job is None:
-            sent = Sent(request)
             job = submit(to, request, replace(new_ticket(sent), client_id=path.job_id, name=name), sent)
-    if known:
-        _throw_away_body(to)
+    if known:  # many clients look for the answer only when they have sent it all
+        read_in_vain(to, request, sent)
     waited = waited_for(job, header.prefer)
     # Who waits in vain is told so, as with a job that is new.
     done = waited.in_time or (known and waited.wait is None)
@@ -200,17 +197,6 @@ def _made_before(sent: Sent) -> Response | None:
         return None
     see_again(sent, job.manifest.request)
     return _accepted(job)
-
-
-def _throw_away_body(to: Services) -> None:
-    """Read what a client is sending for nothing: many look for the answer only when they have sent it all."""
-    size = 0
-    with suppress(UploadIncomplete):
-        for piece in pieces(request.stream):
-            size += len(piece)
-            if size > to.settings.max_upload_bytes:
-                return
-        body_was_read()
 
 
 def _accepted(job: Job, status: int = 202) -> Response:

@@ -54,7 +54,18 @@ class JobRequest(JobOptions):
 
 
 def read_options(raw: object, settings: Settings, catalog: Catalog, *, model: type[Asked]) -> Asked:
-    """Check what was asked, down to the names of models and what the output's format can hold.
+    """Check what was asked, down to the names of models, what the output's format can hold, and where webhooks lead.
+
+    Raises:
+        Unprocessable: with every field at fault.
+    """
+    asked = possible_options(raw, settings, catalog, model=model)
+    refuse_bad_url(asked.webhook, settings, "#/webhook")
+    return asked
+
+
+def possible_options(raw: object, settings: Settings, catalog: Catalog, *, model: type[Asked]) -> Asked:
+    """Do as `read_options` without asking anyone where a URL leads.
 
     Raises:
         Unprocessable: with every field at fault.
@@ -68,7 +79,6 @@ def read_options(raw: object, settings: Settings, catalog: Catalog, *, model: ty
     ]
     if faults:
         raise Unprocessable.of(*faults)
-    refuse_bad_url(asked.webhook, settings, "#/webhook")
     return asked
 
 

@@ -5,7 +5,7 @@ from flask import Request
 from api.accept import accept, forget_objects
 from api.access import about_job
 from api.bodies import json_body
-from api.errors import JobNotRetryable, SourceGone, UnsupportedMedia
+from api.errors import JobNotRetryable, OptionsConflict, SourceGone, Unprocessable, UnsupportedMedia
 from api.options import InputReference, read_options
 from api.sent import Sent
 from api.services import Services
@@ -24,6 +24,7 @@ def retry(to: Services, request: Request, job: Job, sent: Sent) -> Job:
 
     Raises:
         JobNotRetryable: if the job has not come to nothing.
+        OptionsConflict: if what is changed does not go with the rest.
         SourceGone: if the recording was deleted.
         RequestError: if the changed options cannot be, or no job can be taken in now.
         QueueUnavailable: if Redis is down.
@@ -54,7 +55,13 @@ def _options(to: Services, request: Request, job: Job, sent: Sent) -> JobOptions
     if request.mimetype != "application/json":
         raise UnsupportedMedia("Send options to be changed as application/json, or no body.")
     changed = json_body(sent.stream)
-    return read_options({**before.model_dump(mode="json"), **changed}, to.settings, to.catalog, model=JobOptions)
+    try:
+        return read_options({**before.model_dump(mode="json"), **changed}, to.settings, to.catalog, model=JobOptions)
+    except Unprocessable as error:
+        if any(fault.pointer != "#" for fault in error.errors):
+            raise
+        # Each is one that can be; it is together with those that the job has that they cannot.
+        raise OptionsConflict(f"The job's options do not go together then: {error.errors[0].detail}.") from None
 
 
 def _source(to: Services, job: Job, job_id: str) -> JobInput:

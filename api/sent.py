@@ -56,7 +56,7 @@ class Sent:
             RequestError: if it is no form where it says so, is broken or too large.
         """
         if self._request.mimetype == _FORM and self._form is None:
-            self.receive(_Nowhere(), max_bytes=max_bytes)
+            self.receive(Nowhere(), max_bytes=max_bytes)
             return
         size = 0
         for piece in pieces(self.stream):
@@ -103,8 +103,9 @@ class _HashedSink:
         return self._out.write(data)
 
 
-class _Nowhere:
+class Nowhere:
     """A sink that keeps nothing."""
 
     def write(self, data: bytes) -> int:
+        """Take a piece."""
         return len(data)

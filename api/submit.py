@@ -20,8 +20,8 @@ from api.errors import (
 )
 from api.fields import from_fields
 from api.forms import FORM_BYTES, upload_too_large
-from api.options import InputReference, JobRequest, read_options
-from api.sent import Sent
+from api.options import InputReference, JobRequest, possible_options, read_options
+from api.sent import Nowhere, Sent
 from api.services import Services
 from api.uploads.inputs import uploaded_input
 from shared.inputs import InputRefused, input_to_fetch, stored_input
@@ -50,13 +50,40 @@ def submit(to: Services, request: Request, ticket: Ticket, sent: Sent) -> Job:
         return _from_form(to, request, ticket, sent)
     if request.mimetype == "application/json":
         return _from_json(to, ticket, sent)
-    raise UnsupportedMedia("Send multipart/form-data with the recording, or application/json that names it.")
+    raise _neither()
+
+
+def read_in_vain(to: Services, request: Request, sent: Sent) -> None:
+    """Read a request whose job is there already: it is to be one that could have made it. Nothing of it is kept.
+
+    Raises:
+        RequestError: if it is not.
+    """
+    refuse_encoded(request)
+    if request.mimetype == "multipart/form-data":
+        most = to.settings.max_upload_bytes
+        _refuse_large(request, most)
+        upload = sent.receive(Nowhere(), max_bytes=most)
+        body_was_read()
+        possible_options(from_fields(upload.fields), to.settings, to.catalog, model=JobOptions)
+    elif request.mimetype == "application/json":
+        possible_options(json_body(sent.stream), to.settings, to.catalog, model=JobRequest)
+    else:
+        raise _neither()
+
+
+def _neither() -> UnsupportedMedia:
+    return UnsupportedMedia("Send multipart/form-data with the recording, or application/json that names it.")
+
+
+def _refuse_large(request: Request, most: int) -> None:
+    if (request.content_length or 0) > most + 2 * FORM_BYTES:
+        raise upload_too_large(most)
 
 
 def _from_form(to: Services, request: Request, ticket: Ticket, sent: Sent) -> Job:
     most = to.settings.max_upload_bytes
-    if (request.content_length or 0) > most + 2 * FORM_BYTES:
-        raise upload_too_large(most)
+    _refuse_large(request, most)
     to.admission.check()  # better told before two gigabytes than after
     job_id = ticket.job_id
     about_job(job_id)

@@ -79,14 +79,14 @@ def listing() -> Response:
     return _json(webhooks=[view_endpoint(one).model_dump(mode="json") for one in found])
 
 
-@webhooks.get("/v1/webhooks/<webhook_id>", summary="Ask for an endpoint", responses=describe.READ_RESPONSES)
+@webhooks.get("/v1/webhooks/<hook:webhook_id>", summary="Ask for an endpoint", responses=describe.READ_RESPONSES)
 def read(path: WebhookPath) -> Response:
     """Show an endpoint, and to its owner its secret."""
     return _answer(view_with_secret(_existing(path.webhook_id), caller().owner))
 
 
 @webhooks.patch(
-    "/v1/webhooks/<webhook_id>",
+    "/v1/webhooks/<hook:webhook_id>",
     summary="Change an endpoint",
     openapi_extensions={"requestBody": describe.CHANGE_BODY},
     responses=describe.CHANGE_RESPONSES,
@@ -101,7 +101,7 @@ def change(path: WebhookPath) -> Response:
     return _answer(view_with_secret(_there(changed), caller().owner))
 
 
-@webhooks.delete("/v1/webhooks/<webhook_id>", summary="Delete an endpoint", responses=describe.DELETE_RESPONSES)
+@webhooks.delete("/v1/webhooks/<hook:webhook_id>", summary="Delete an endpoint", responses=describe.DELETE_RESPONSES)
 def delete(path: WebhookPath) -> Response:
     """Tell it nothing more; what it is owed still is dropped."""
     services().webhooks.endpoints.delete(_existing(path.webhook_id))
@@ -111,7 +111,9 @@ def delete(path: WebhookPath) -> Response:
 
 
 @webhooks.post(
-    "/v1/webhooks/<webhook_id>/rotate", summary="Change an endpoint's secret", responses=describe.READ_RESPONSES
+    "/v1/webhooks/<hook:webhook_id>/rotate",
+    summary="Change an endpoint's secret",
+    responses=describe.READ_RESPONSES,
 )
 def rotate(path: WebhookPath) -> Response:
     """Make a new secret. Until `previous_secret_until` each message is signed with both."""

@@ -98,7 +98,7 @@ def test_the_document_has_the_form_of_openapi(document):
 def test_every_route_is_described_and_no_other(api: Api, document):
     own = {"/openapi.json", "/docs"}
     routes = {
-        (re.sub(r"<(\w+)>", r"{\1}", rule.rule), method.lower())
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in api.client.application.url_map.iter_rules()
         for method in rule.methods - {"OPTIONS", "HEAD"}
         if rule.rule not in own and not rule.endpoint.startswith("swagger")

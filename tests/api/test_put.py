@@ -34,6 +34,24 @@ def test_the_same_name_again_gives_the_job_that_is_there(api: Api):
     assert put(api, "tape-13").json["id"] != first.json["id"]
 
 
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"x", "text/plain", 415),
+        (b'{"input": {"key": "incoming/a"}, "mode": 7}', "application/json", 422),
+        (b"--x\r\n", "multipart/form-data; boundary=x", 400),
+    ],
+)
+def test_a_request_that_could_make_no_job_finds_none(api: Api, body, kind, status):
+    made = put(api, "tape-12").json["id"]
+    assert api.client.put("/v1/jobs/tape-12", data=body, content_type=kind).status_code == status
+    # What it names may be gone meanwhile: the job is there.
+    again = api.client.put("/v1/jobs/tape-12", json={"input": {"key": "incoming/gone"}})
+    assert (again.status_code, again.json["id"]) == (200, made)
+    assert len({key.split("/")[1] for key in api.objects()}) == 1
+
+
 def test_a_job_is_found_under_its_callers_name(api: Api):
     job_id = put(api, "tape-12").json["id"]
     assert api.client.get("/v1/jobs/tape-12").json["id"] == job_id

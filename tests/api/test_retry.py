@@ -58,6 +58,15 @@ def test_options_may_be_changed(api: Api):
     assert api.client.post(f"/v1/jobs/{old}/retry", json={}).status_code == 202
 
 
+def test_a_change_that_does_not_go_with_the_other_options_is_a_conflict(api: Api):
+    old = failed(api, **{"output.format": "mp3"})
+    answer = api.client.post(f"/v1/jobs/{old}/retry", json={"stages": ["restore"]})
+    refused(answer, 409, "options_conflict")
+    assert "mel" in answer.json["detail"]
+    both = {"stages": ["restore"], "output": {"format": "npy"}}
+    assert api.client.post(f"/v1/jobs/{old}/retry", json=both).status_code == 202
+
+
 def test_a_job_that_has_not_come_to_nothing_is_not_done_again(api: Api):
     job_id = api.submit()["id"]
     answer = api.client.post(f"/v1/jobs/{job_id}/retry")

@@ -66,6 +66,15 @@ def test_an_endpoint_is_registered_changed_and_deleted(api: Api):
     refused(api.client.get("/v1/webhooks/x"), 404, "webhook_not_found")
 
 
+@pytest.mark.parametrize(("path", "allowed"), [("secret", {"GET", "HEAD"}), ("test", {"POST"})])
+def test_what_stands_beside_endpoints_is_none_and_has_its_own_methods(api: Api, path, allowed):
+    address = f"/v1/webhooks/{path}"
+    refused(api.client.delete(address), 405, "method_not_allowed")
+    answer = api.client.options(address)
+    assert set(answer.headers["Allow"].split(", ")) == {*allowed, "OPTIONS"}
+    assert api.client.get(f"{address}s").json["code"] == "webhook_not_found"
+
+
 @pytest.mark.parametrize(
     ("body", "code", "pointer"),
     [
