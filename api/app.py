@@ -1,18 +1,15 @@
 """The Flask application: its parts put together."""
 
-from typing import Any
-
-from flask import Response, render_template_string
+from flask import Response
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
-from flask_openapi3_swagger.plugins import RegisterPlugin  # type: ignore[import-untyped]
-from flask_openapi3_swagger.templates import swagger_html_string  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
 from api import access, describe, problems
 from api.auth import door
 from api.batches import describe as describe_batches
 from api.batches.routes import batches
+from api.document import serve
 from api.errors import FieldError, Unprocessable, pointer
 from api.harmony import describe as describe_harmony
 from api.harmony import envelope
@@ -99,30 +96,9 @@ def _refuse_query(error: ValidationError) -> Response:
 
 
 def _document(app: OpenAPI) -> None:
-    """Serve the OpenAPI document and Swagger's page, whose files come from a package and not from the net."""
+    """Describe what the routes cannot tell of themselves, and serve the document."""
     models = (*webhooks_described.MODELS, *describe_batches.MODELS, *describe_harmony.MODELS)
     app.components_schemas.update(describe.components(*models) | of_uploads())
     result = app.paths["/v1/jobs/{job_id}/result"]
     result.head = result.get.model_copy(update={"operationId": "results_fetch_head", "summary": "Describe the result"})
-    app.register_blueprint(RegisterPlugin.register(doc_url="openapi.json"))
-    app.add_url_rule("/openapi.json", "document", lambda: _with_keys(app.api_doc))
-    app.add_url_rule("/docs", "docs", _swagger_page)
-
-
-def _with_keys(document: dict[str, Any]) -> dict[str, Any]:
-    """Say how a key is sent, and on which routes."""
-    schemas = document["components"]["schemas"]
-    return {
-        **document,
-        "security": describe.SECURITY,
-        "components": {"schemas": schemas, "securitySchemes": describe.SECURITY_SCHEMES},
-    }
-
-
-def _swagger_page() -> str:
-    # Without this Swagger asks a validator on the net.
-    offline = {"validatorUrl": None}
-    page = render_template_string(
-        swagger_html_string, doc_url="openapi.json", swagger_config=offline, oauth_config=None
-    )
-    return page.strip()
+    serve.install(app)

@@ -78,6 +78,10 @@ SubmitForm = create_model(
 SubmitForm.__doc__ = "A recording and its options; an option may be given once."
 
 
+class OptionChanges(JobOptions):
+    """What is to be changed of a job's options; the rest stays."""
+
+
 def _as_form(schema: dict[str, Any]) -> dict[str, Any]:
     """Describe what a form can hold: no null. The examples keep Swagger from making up values of its own."""
     for name, field in schema["properties"].items():
@@ -107,6 +111,7 @@ def components(*more: tuple[type[BaseModel], Mode]) -> dict[str, Schema]:
         (Version, "serialization"),
         (JobRequest, "validation"),
         (SubmitForm, "validation"),
+        (OptionChanges, "validation"),
         *more,
     )
 
@@ -171,12 +176,6 @@ ANY_ERROR: ResponseDict = {
     "403": _problem("`scope_missing`: the key may not do this."),
     "429": _problem("`rate_exceeded`: the key asks too often.", "Retry-After", "RateLimit-Policy", "RateLimit"),
 }
-#: How a key is sent; without one, callers of the same machine come in while there is none.
-SECURITY_SCHEMES: dict[str, Any] = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer vfq_…"},
-    "key": {"type": "apiKey", "in": "header", "name": "Api-Key"},
-}
-SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"key": []}, {}]
 _NO_JOB = _problem("`job_not_found`, or `malformed_job_id`.")
 _DOWN = _problem("`queue_unavailable`, `storage_unavailable`: try again.", "Retry-After")
 DOWN = _DOWN
@@ -206,13 +205,14 @@ SUBMIT_RESPONSES: ResponseDict = {
         JobView, "The job is queued.", "Location", "Retry-After", "ETag", "Preference-Applied", "Idempotent-Replayed"
     ),
     "400": _problem("`invalid_json`, `malformed_form`, `upload_incomplete` or `idempotency_key_invalid`."),
-    "409": _problem("`being_taken_in`: the same request is being served; ask again.", "Retry-After"),
+    "403": _problem("`input_not_allowed` or `url_refused`; or `scope_missing`: the key may not do this."),
+    "404": _problem("`input_missing`: there is no such object or upload."),
+    "409": _problem(
+        "`upload_not_completed`; or `being_taken_in`: the same request is being served; ask again.", "Retry-After"
+    ),
     "413": _problem("`upload_too_large`, or `form_too_large`."),
     "415": _problem("`unsupported_media_type`."),
-    "422": _problem(
-        "`invalid_request`, `file_missing`, `file_empty`, `input_not_allowed`, `input_missing`, `input_too_large`, "
-        "`url_refused`, `upload_not_completed` or `idempotency_key_reused`."
-    ),
+    "422": _problem("`invalid_request`, `file_missing`, `file_empty`, `input_too_large` or `idempotency_key_reused`."),
     "429": _problem("`too_many_jobs`: send it again when some are done; or `rate_exceeded`.", "Retry-After"),
     "503": _problem("`queue_unavailable`, `storage_unavailable` or `queue_full`: try again.", "Retry-After"),
 }
@@ -226,29 +226,35 @@ PUT_RESPONSES: ResponseDict = {
         "Preference-Applied",
     ),
     "400": _problem("`invalid_json`, `malformed_form` or `upload_incomplete`."),
-    "404": _problem("`malformed_job_id`."),
-    "409": _problem("`being_taken_in`: ask again.", "Retry-After"),
+    "404": _problem("`malformed_job_id`; or `input_missing`: there is no such object or upload."),
+    "409": _problem("`upload_not_completed`; or `being_taken_in`: ask again.", "Retry-After"),
+    "422": _problem("`invalid_request`, `file_missing`, `file_empty` or `input_too_large`."),
 }
 RETRY_BODY = {
     "required": False,
-    "content": {"application/json": {"schema": _reference(JobOptions), "example": {"mode": 1}}},
+    "content": {"application/json": {"schema": _reference(OptionChanges), "example": {"mode": 1}}},
 }
 RETRY_RESPONSES: ResponseDict = {
     "202": _json(JobView, "The new job is queued.", "Location", "Retry-After", "ETag", "Idempotent-Replayed"),
     "400": _problem("`invalid_json`, `upload_incomplete` or `idempotency_key_invalid`."),
+    "403": _problem("`url_refused`; or `scope_missing`: the key may not do this."),
     "404": _problem("`job_not_found`, or `malformed_job_id`."),
-    "409": _problem("`job_not_retryable`: it has not come to nothing; or `being_taken_in`.", "Retry-After"),
+    "409": _problem(
+        "`job_not_retryable`: it has not come to nothing; `options_conflict`: what is changed does not go with the "
+        "rest; or `being_taken_in`.",
+        "Retry-After",
+    ),
     "410": _problem("`source_gone`: the recording was deleted."),
     "413": _problem("`form_too_large`."),
     "415": _problem("`unsupported_media_type`."),
-    "422": _problem("`invalid_request`, `url_refused` or `idempotency_key_reused`."),
+    "422": _problem("`invalid_request`, or `idempotency_key_reused`."),
     "429": _problem("`too_many_jobs`: send it again when some are done; or `rate_exceeded`.", "Retry-After"),
     "503": _problem("`queue_unavailable`, `storage_unavailable` or `queue_full`: try again.", "Retry-After"),
 }
 LIST_RESPONSES: ResponseDict = {
     "200": _json(JobPage, "A page of jobs.", "Link"),
-    "404": _problem("`batch_not_found`: with `batch_id`."),
-    "422": _problem("`invalid_request`: a filter or the cursor is wrong."),
+    "404": _problem("`page_not_found`: the cursor is none; or `batch_not_found`, with `batch_id`."),
+    "422": _problem("`invalid_request`: a filter is wrong."),
     "503": _DOWN,
 }
 READ_RESPONSES: ResponseDict = {
@@ -264,7 +270,9 @@ CANCEL_RESPONSES: ResponseDict = {
     "503": _DOWN,
 }
 DELETE_RESPONSES: ResponseDict = {
-    "202": _json(JobView, "The job was running: it is being canceled; delete it again when it is over."),
+    "202": _json(
+        JobView, "The job was running: it is being canceled; delete it again when it is over.", "ETag", "Retry-After"
+    ),
     "204": {"description": "The job and its objects are gone."},
     "404": _NO_JOB,
     "503": _DOWN,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from shared.errors import ServiceError
 
@@ -96,7 +96,7 @@ class Unprocessable(RequestError):
     status: ClassVar[int] = 422
 
     @classmethod
-    def of(cls, *errors: FieldError) -> "Unprocessable":
+    def of(cls, *errors: FieldError) -> Self:
         """Make one whose sentence is that of its first fields; of thousands, as many are named as anyone reads."""
         return cls("; ".join(f"{error.pointer}: {error.detail}" for error in errors[:5]), errors[:MOST_NAMED])
 

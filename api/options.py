@@ -6,6 +6,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from api.document.exclusive import one_text
 from api.errors import FieldError, Unprocessable, pointer
 from api.webhooks.guard import refuse_bad_url
 from shared.catalog import Catalog
@@ -21,7 +22,7 @@ Document = TypeVar("Document", bound=BaseModel)
 class InputReference(BaseModel):
     """Where a recording is that does not come with the request: one of these."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=one_text("key", "url", "upload"))
 
     key: str | None = Field(
         None, description="An object in storage: its key, under one of the prefixes that the service allows."

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared.webhooks.events import JOB_EVENTS, MOST_URL, TERMINAL_EVENTS, JobEvent, hook
+from shared.webhooks.events import JOB_EVENTS, MOST_URL, TERMINAL_EVENTS, URL_PATTERN, JobEvent, hook
 from shared.whole import Whole, whole
 
 Stage = Literal["restore", "vocode"]
@@ -112,11 +112,14 @@ class JobOptions(BaseModel):
         max_length=MOST_URL,
         repr=False,
         description="URL that is told what becomes of the job (Standard Webhooks); http or https.",
+        json_schema_extra={"pattern": URL_PATTERN},
     )
     webhook_events_filter: Annotated[tuple[JobEvent, ...] | None, BeforeValidator(_as_list)] = Field(
         None,
         description="What it is told. Default: the four ways in which a job ends.",
-        json_schema_extra={"type": "array", "items": {"enum": list(JOB_EVENTS)}},
+        json_schema_extra={
+            "anyOf": [{"type": "array", "items": {"enum": list(JOB_EVENTS)}, "minItems": 1}, {"type": "null"}]
+        },
     )
     metadata: dict[str, Any] = Field(default_factory=dict, description="The caller's own, given back unchanged.")
 

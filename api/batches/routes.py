@@ -48,7 +48,8 @@ class PageQuery(BaseModel):
 def create(header: OnceHeader) -> Response:
     """Ask for many jobs at once: as a list (JSONL: the body, a form's `file`, or stored), a prefix, or bit by bit.
 
-    With JSONL as the body, `options` and `metadata` stand in the query, as JSON.
+    With JSONL as the body, `options` and `metadata` stand in the query, as JSON. A form (`multipart/form-data`) has the
+    list as its part `file`, with a file name, and these beside it.
     """
 
     def serve(sent: Sent) -> Response:

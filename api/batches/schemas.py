@@ -5,11 +5,12 @@ from typing import Annotated, Any, Self
 from flask import url_for
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from api.document.exclusive import one_of
 from api.options import InputReference
 from api.schemas import Time, rfc3339
-from shared.batches.model import BatchRecord, BatchStatus, Counts, ItemFault
-from shared.jobs import Status
-from shared.webhooks.events import MOST_URL, BatchEvent, shown_url
+from shared.batches.model import MAX_CUSTOM_ID, BatchRecord, BatchStatus, Counts, ItemFault
+from shared.jobs import JobOptions, Status
+from shared.webhooks.events import MOST_URL, URL_PATTERN, BatchEvent, shown_url
 
 
 def _a_url(url: str) -> str:
@@ -18,7 +19,7 @@ def _a_url(url: str) -> str:
     return url
 
 
-WebhookUrl = Annotated[str, AfterValidator(_a_url)]
+WebhookUrl = Annotated[str, AfterValidator(_a_url), Field(json_schema_extra={"pattern": URL_PATTERN})]
 
 
 class BatchHead(BaseModel):
@@ -48,28 +49,48 @@ class BatchHead(BaseModel):
 
 
 class BatchItemRequest(BaseModel):
-    """An item: a job, and what the caller calls it. Options stand beside these or in `options`."""
+    """An item: a job, and what the caller calls it. Options stand beside these or in `options`.
+
+    What is wrong with its recording or its options fails the item, and never the request.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    custom_id: str = Field(description="1 to 1,024 characters; each once in a batch.")
-    input: InputReference
-    options: dict[str, JsonValue] = Field(default_factory=dict)
+    custom_id: str = Field(
+        min_length=1, max_length=MAX_CUSTOM_ID, description="1 to 1,024 characters; each once in a batch."
+    )
+    input: InputReference | JsonValue = Field(None, description="Where its recording is.")
+    options: JobOptions | JsonValue = Field(default_factory=dict, description="Options of its job.")
+
+
+_ONE_SOURCE = one_of(
+    {
+        "items": {"type": "array"},
+        "prefix": {"type": "string"},
+        "input": {"type": "object"},
+        "open": {"const": True},
+    },
+    absent={"open": {"enum": [False, None]}},
+)
 
 
 class BatchRequest(BatchHead):
     """A batch as JSON: items, a prefix in storage, a list in storage, or none yet."""
 
-    items: list[BatchItemRequest] | None = Field(None, description="A few items.")
+    model_config = ConfigDict(json_schema_extra=_ONE_SOURCE)
+
+    items: list[BatchItemRequest] | None = Field(None, min_length=1, description="A few items.")
     prefix: str | None = Field(None, description="Every object under this prefix is an item; its key is `custom_id`.")
     input: InputReference | None = Field(None, description="A list of items as JSONL that is in storage.")
-    open: bool = Field(False, description="Items follow one by one, until the batch is closed.")
+    open: bool | None = Field(False, description="Items follow one by one, until the batch is closed.")
 
 
 class ItemsRequest(BaseModel):
     """More items of an open batch."""
 
-    items: list[BatchItemRequest]
+    model_config = ConfigDict(extra="forbid")
+
+    items: list[BatchItemRequest] = Field(min_length=1)
 
 
 class BatchUrls(BaseModel):

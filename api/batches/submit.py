@@ -174,7 +174,7 @@ def _from_form(to: Services, sent: Sent, batch_id: str) -> BatchManifest:
 
 def _from_json(to: Services, sent: Sent, batch_id: str) -> BatchManifest:
     body = json_body(sent.stream)
-    given = [name for name in _SOURCES if body.get(name) not in (None, False)]
+    given = [name for name in _SOURCES if _says(name, body.get(name))]
     if len(given) != 1:
         raise Unprocessable.of(FieldError("#", f"must have one of {', '.join(_SOURCES)}"))
     head = _head(to, {name: value for name, value in body.items() if name not in _SOURCES})
@@ -194,6 +194,10 @@ def _from_json(to: Services, sent: Sent, batch_id: str) -> BatchManifest:
     if (source.bytes or 0) > MOST_BYTES:
         raise _list_too_large()
     return _with_items(to, head, batch_id, from_jsonl(to.store.stream(source.key), to.settings))
+
+
+def _says(name: str, value: object) -> bool:
+    return value is not None and not (name == "open" and value is False)
 
 
 def _with_items(to: Services, head: BatchHead, batch_id: str, placed: Iterator[Placed]) -> BatchManifest:

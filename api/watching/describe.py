@@ -19,10 +19,22 @@ event: status
 data: {"id":"6c03…","status":"succeeded","sequence":12,"urls":{…},"progress":{…},"job":{…}}
 """
 
+#: Of each event, as readers of event streams give it.
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "Where it stands; events of progress have none of their own."},
+        "event": {"enum": ["status", "progress"]},
+        "data": {"type": "string", "description": "A JSON object: the job's state, and at its end the job."},
+        "retry": {"type": "integer", "description": "Milliseconds after which to connect again."},
+    },
+    "required": ["event", "data"],
+}
+
 EVENTS_RESPONSES: ResponseDict = {
     "200": {
         "description": "Events: `status` with each state, `progress` twice a second at most; the last holds the job.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+        "content": {"text/event-stream": {"schema": _EVENT, "example": _EXAMPLE}},
         "headers": {"Cache-Control": header("`no-store`.")},
     },
     "204": {"description": "The job is over, and its last event was seen."},

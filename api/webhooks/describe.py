@@ -47,7 +47,8 @@ _NO_WEBHOOK = as_problem("`webhook_not_found`.")
 _BAD_BODY: ResponseDict = {
     "400": as_problem("`invalid_json` or `upload_incomplete`."),
     "413": as_problem("`form_too_large`."),
-    "422": as_problem("`invalid_request`, or `url_refused`: the URL is none that is called."),
+    "403": as_problem("`url_refused`: the URL is none that is called; or `scope_missing`: the key may not do this."),
+    "422": as_problem("`invalid_request`."),
 }
 
 CREATE_BODY = _body(EndpointRequest, {"url": "https://example.org/hooks/voicefixer"})

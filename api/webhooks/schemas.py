@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, model_validator
 
+from api.document.exclusive import one_text
 from api.schemas import Time, rfc3339
 from shared.webhooks.deliveries import HOOK, Delivery, State
 from shared.webhooks.events import ENDPOINT_EVENTS, MOST_URL, Event, shown_url
@@ -21,7 +22,11 @@ def _some_once(events: tuple[Event, ...]) -> tuple[Event, ...]:
     return tuple(dict.fromkeys(events))
 
 
-Events = Annotated[tuple[Event, ...], AfterValidator(_some_once), Field(description="What it is told of.")]
+Events = Annotated[
+    tuple[Event, ...],
+    AfterValidator(_some_once),
+    Field(description="What it is told of.", json_schema_extra={"minItems": 1}),
+]
 Description = Annotated[str, Field(max_length=_MOST_DESCRIPTION, description="For people.")]
 
 
@@ -43,7 +48,7 @@ class EndpointChanges(BaseModel):
     url: Url | None = None
     events: Events | None = None
     description: Description | None = None
-    enabled: bool | None = Field(None, description="One that answered 410 was disabled; `true` enables it again.")
+    enabled: StrictBool | None = Field(None, description="One that answered 410 was disabled; `true` enables it again.")
 
     def given(self) -> dict[str, object]:
         """Give what is to be changed."""
@@ -56,7 +61,7 @@ class EndpointChanges(BaseModel):
 class TestRequest(BaseModel):
     """Whom to send a test: an endpoint, or a URL, which gets it signed with the secret of jobs' own webhooks."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=one_text("webhook_id", "url"))
 
     webhook_id: str | None = Field(None, description="A registered endpoint.")
     url: Url | None = None

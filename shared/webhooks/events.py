@@ -16,6 +16,8 @@ TERMINAL_EVENTS: tuple[JobEvent, ...] = ("job.succeeded", "job.failed", "job.can
 ENDPOINT_EVENTS: tuple[Event, ...] = (*TERMINAL_EVENTS, "batch.completed")
 TEST_EVENT = "webhook.test"
 MOST_URL = 2048
+#: What a URL is written in: printable ASCII without spaces.
+URL_PATTERN = "^[!-~]*$"
 
 
 def receiver_of(url: str) -> str:

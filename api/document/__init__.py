@@ -1,0 +1,1 @@
+"""The OpenAPI document as it is served: what the routes and models tell, and what they cannot."""

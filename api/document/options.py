@@ -1,0 +1,106 @@
+"""What goes together in the options of a job, as JSON Schema says it: the rules of `shared.jobs.JobOptions`."""
+
+from typing import Any
+
+from api.document.output import Schema, forms
+from shared.catalog import Catalog
+from shared.formats import FORMATS
+from shared.jobs import JobOptions, OutputRequest, Stage
+
+_NOTHING: Schema = {"type": "null"}
+_AUDIO: Schema = {"properties": {"format": {"enum": [*FORMATS, None]}}}
+_MEL: Schema = {"properties": {"format": {"enum": ["npy", None]}, "sample_rate": _NOTHING, "bit_depth": _NOTHING}}
+#: Of each choice of stages, what its other fields may be.
+_STAGES: dict[tuple[Stage, ...], Schema] = {
+    ("restore", "vocode"): {"samples": _NOTHING, "output": _AUDIO},
+    ("restore",): {"samples": _NOTHING, "vocoder": _NOTHING, "output": _MEL},
+    ("vocode",): {"mode": {"const": 0}, "restorer": _NOTHING, "output": _AUDIO},
+}
+_FIRST = next(iter(_STAGES))
+_FILTER: Schema = {
+    "anyOf": [
+        {"properties": {"webhook_events_filter": _NOTHING}},
+        {"properties": {"webhook": {"type": "string"}}, "required": ["webhook"]},
+    ]
+}
+_FLAT = tuple(f"output.{name}" for name in OutputRequest.model_fields)
+
+
+def of_output() -> list[Schema]:
+    """Give the rules of an output: its format decides on the rest."""
+    return [{"anyOf": [_named(one, "format") for one in forms()]}]
+
+
+def of_json(catalog: Catalog) -> list[Schema]:
+    """Give the rules of a job's options in JSON: its stages, for which there are models, decide on the rest."""
+    return [{"anyOf": _by_stages(catalog)}, _FILTER]
+
+
+def of_changes(catalog: Catalog) -> list[Schema]:
+    """Give the rules of what is changed of a job: whether it goes together is seen when the job's own are there."""
+    stages = [list(stages) for stages in _STAGES if catalog.serves(stages)]
+    return [{"properties": {"stages": {"enum": stages}, **_names(catalog)}}]
+
+
+def of_form(catalog: Catalog) -> list[Schema]:
+    """Give those of a form: it has no null and no lists, and says a thing once, by itself or within an object."""
+    stages = [_in_form(one) for one in _by_stages(catalog)]
+    outputs = [_in_form({"properties": {"output": _NOTHING, **_flat(one)}}) for one in forms()]
+    whole: Schema = {"properties": dict.fromkeys(_FLAT, False)}
+    fields = {*JobOptions.model_fields, *_FLAT}
+    return [
+        {"anyOf": stages},
+        _in_form_filter(),
+        {"anyOf": [whole, *outputs]},
+        {"anyOf": [{"properties": {"options": False}}, {"properties": dict.fromkeys(sorted(fields), False)}]},
+    ]
+
+
+def _by_stages(catalog: Catalog) -> list[Schema]:
+    found = []
+    for stages, rules in _STAGES.items():
+        if catalog.serves(stages):
+            one: Schema = {"properties": {"stages": {"const": list(stages)}, **_names(catalog), **rules}}
+            found.append(one if stages == _FIRST else {**one, "required": ["stages"]})
+    return found
+
+
+def _names(catalog: Catalog) -> Schema:
+    models: dict[str, Stage] = {"restorer": "restore", "vocoder": "vocode"}
+    return {field: {"enum": [*(one.name for one in catalog.of(stage)), None]} for field, stage in models.items()}
+
+
+def _named(properties: Schema, key: str) -> Schema:
+    must = {} if properties[key] == _NOTHING else {"required": [key]}
+    return {"properties": properties, **must}
+
+
+def _flat(properties: Schema) -> Schema:
+    return {f"output.{name}": schema for name, schema in properties.items()}
+
+
+def _in_form(rule: Schema) -> Schema:
+    properties: Schema = {}
+    for name, schema in rule["properties"].items():
+        properties[name] = schema if name == "output" and schema != _NOTHING else _without_null(schema)
+        if name == "output" and schema != _NOTHING:
+            properties |= {one: _without_null(inner) for one, inner in _flat(schema["properties"]).items()}
+    return {**rule, "properties": properties}
+
+
+def _in_form_filter() -> Schema:
+    without, with_one = _FILTER["anyOf"]
+    return {"anyOf": [_in_form(without), with_one]}
+
+
+def _without_null(schema: Schema) -> Any:
+    """Say the same of what is there or not; False where only null may be."""
+    if schema == _NOTHING:
+        return False
+    if isinstance(schema.get("const"), list):
+        return {"const": ",".join(schema["const"])}
+    if "enum" in schema:
+        return {**schema, "enum": [one for one in schema["enum"] if one is not None]}
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [_without_null(one) for one in schema["anyOf"]]}
+    return schema
