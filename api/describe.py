@@ -68,7 +68,7 @@ _FLAT: dict[str, Any] = {
 SubmitForm = create_model(
     "SubmitForm",
     __base__=JobOptions,
-    file=(str, Field(json_schema_extra={"format": "binary"}, description="The recording, with a file name.")),
+    file=(str, Field(min_length=1, description="The recording, with a file name.")),
     options=(
         JobOptions | None,
         Field(None, description="All options as one JSON object, instead of or beside single fields."),
@@ -83,16 +83,29 @@ class OptionChanges(JobOptions):
 
 
 def _as_form(schema: dict[str, Any]) -> dict[str, Any]:
-    """Describe what a form can hold: no null. The examples keep Swagger from making up values of its own."""
+    """Describe what a form can hold: no null, but fields that nobody has filled in, which count as left out.
+
+    The examples keep Swagger from making up values of its own.
+    """
     for name, field in schema["properties"].items():
-        kinds = [kind for kind in field.pop("anyOf", []) if kind != {"type": "null"}]
+        if name in schema["required"]:
+            continue
         if field.get("default", "") is None:
             del field["default"]
             field["example"] = ""
-        field |= kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {}
         if name in ("output", "metadata", "options"):
             field["example"] = {}
+        told = {key: field.pop(key) for key in ("title", "description", "default", "example") if key in field}
+        kinds = [{**field, **kind} for kind in field.pop("anyOf", [{}]) if kind != {"type": "null"}]
+        schema["properties"][name] = {**told, **or_empty(kinds)}
     return schema
+
+
+def or_empty(kinds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Say that a field of a form may be one of these, or empty."""
+    if len(kinds) == 1 and "enum" in kinds[0]:
+        return {"enum": [*kinds[0]["enum"], ""]}
+    return {"anyOf": [*kinds, {"const": ""}]}
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:
@@ -123,7 +136,9 @@ def schemas(*models: tuple[type[BaseModel], Mode]) -> dict[str, Schema]:
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode=mode)
         inner = schema.pop("$defs", {})
         schema = _as_form(schema) if model is SubmitForm else schema
-        found |= {name: Schema(**one) for name, one in {**inner, model.__name__: schema}.items()}
+        if "$ref" not in schema:  # as of a model that holds itself: it is among the inner ones
+            inner[model.__name__] = schema
+        found |= {name: Schema(**one) for name, one in inner.items()}
     return found
 
 

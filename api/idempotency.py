@@ -23,6 +23,7 @@ from shared.errors import QueueUnavailable
 
 #: An answer is kept for more than the day that is promised.
 KEEP_SECONDS = 25 * 3600
+ONCE = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
@@ -35,9 +36,10 @@ class OnceHeader(BaseModel):
 
     idempotency_key: str | None = Field(
         None,
-        alias="Idempotency-Key",
+        alias=ONCE,
         description="1 to 255 printable characters. The same request under the same key is served once, and answered "
         "again for a day, with `Idempotent-Replayed: true`.",
+        json_schema_extra={"pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},  # spaces around a header are not of it
     )
 
 

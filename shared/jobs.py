@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from shared.webhooks.events import JOB_EVENTS, MOST_URL, TERMINAL_EVENTS, URL_PATTERN, JobEvent, hook
-from shared.whole import Whole, whole
+from shared.whole import Positive, Whole, whole
 
 Stage = Literal["restore", "vocode"]
 
@@ -90,7 +90,7 @@ class JobOptions(BaseModel):
         0,
         description="VoiceFixer's mode: 0 as published, 1 cuts high frequencies first, 2 is for badly damaged speech.",
     )
-    seed: Whole = Field(0, ge=0, lt=2**63, description="Seed of mode 2, which is random.")
+    seed: Whole = Field(0, ge=0, le=2**63 - 1, description="Seed of mode 2, which is random.")
     priority: Priority = Field("interactive", description="`interactive` jobs are served before `bulk` ones.")
     deadline_seconds: StrictFloat | None = Field(
         None,
@@ -105,7 +105,7 @@ class JobOptions(BaseModel):
     vocoder: str | None = Field(
         None, min_length=1, max_length=MOST_NAME, description="Name of the model for `vocode`, if there are several."
     )
-    samples: Whole | None = Field(None, ge=1, description="`vocode` alone: length of the result; 441·(T−1) by default.")
+    samples: Positive | None = Field(None, description="`vocode` alone: length of the result; 441·(T−1) by default.")
     output: OutputRequest = Field(default_factory=OutputRequest)
     webhook: str | None = Field(
         None,

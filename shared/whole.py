@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Strict
+from pydantic import BeforeValidator, Field, Strict
 
 
 def whole(value: object) -> object:
@@ -13,3 +13,5 @@ def whole(value: object) -> object:
 
 
 Whole = Annotated[int, Strict(), BeforeValidator(whole)]
+#: From 1 on. The bound is told here, for the schema of what may be null would lose it.
+Positive = Annotated[int, Strict(), Field(ge=1), BeforeValidator(whole)]

@@ -4,6 +4,7 @@ from typing import Any
 
 from api.document import options
 from api.document.output import Schema
+from api.idempotency import ONCE
 from shared.catalog import Catalog
 from shared.formats import WORKING_RATE
 from shared.settings import Settings
@@ -24,11 +25,26 @@ def finished(document: dict[str, Any], settings: Settings, catalog: Catalog) -> 
     document["components"]["securitySchemes"] = _SCHEMES
     for item in document["paths"].values():
         for method in _METHODS:
-            for parameter in item.get(method, {}).get("parameters", []):
-                _without_null(parameter["schema"])
+            _parameters(item.get(method, {}), document["components"])
     _limit(document["components"]["schemas"], settings)
     _join(document["components"]["schemas"], catalog)
     return document
+
+
+def _parameters(operation: dict[str, Any], components: dict[str, Any]) -> None:
+    """Tell what a parameter may be; the key that has a request served once is told beside the operations.
+
+    Who makes requests of the document alone would send one key with many requests, and rightly be refused (422).
+    """
+    parameters = operation.get("parameters", [])
+    for parameter in parameters:
+        _without_null(parameter["schema"])
+    for parameter in [one for one in parameters if one["name"] == ONCE]:
+        parameters.remove(parameter)
+        components.setdefault("parameters", {})[ONCE] = parameter
+        operation["description"] += (
+            f"\n\nWith the header `{ONCE}` (see `components/parameters`) the same request is served once."
+        )
 
 
 def _without_null(schema: Schema) -> None:
@@ -48,7 +64,7 @@ def _limit(schemas: dict[str, Schema], settings: Settings) -> None:
     most = int(settings.max_duration_seconds * WORKING_RATE)
     for name in ("JobOptions", "JobRequest", "OptionChanges"):
         schemas[name]["properties"]["samples"]["anyOf"][0]["maximum"] = most
-    schemas["SubmitForm"]["properties"]["samples"]["maximum"] = most
+    schemas["SubmitForm"]["properties"]["samples"]["anyOf"][0]["maximum"] = most
 
 
 def _join(schemas: dict[str, Schema], catalog: Catalog) -> None:
@@ -59,11 +75,13 @@ def _join(schemas: dict[str, Schema], catalog: Catalog) -> None:
     schemas["OptionChanges"]["allOf"] = options.of_changes(catalog)
     form = schemas["SubmitForm"]
     form["allOf"] = options.of_form(catalog)
+    form["properties"]["file"]["contentMediaType"] = "application/octet-stream"  # OpenAPI 3.1: it is a file
+    schemas["BatchRequest"]["allOf"] = [options.FILTER]
     of_batch = schemas["BatchRequest"]["properties"]
     of_batch["options"] |= _or_null({"$ref": "#/components/schemas/JobOptions"}, of_batch["options"])
     of_batch["metadata"] |= _or_null({"type": "object"}, of_batch["metadata"])
     once = "|".join(event.replace(".", r"\.") for event in JOB_EVENTS)
-    form["properties"]["webhook_events_filter"]["pattern"] = f"^({once})(,({once}))*$"
+    form["properties"]["webhook_events_filter"]["anyOf"][0]["pattern"] = f"^({once})(,({once}))*$"
 
 
 def _or_null(schema: Schema, field: Schema) -> Schema:

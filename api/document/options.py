@@ -1,13 +1,13 @@
 """What goes together in the options of a job, as JSON Schema says it: the rules of `shared.jobs.JobOptions`."""
 
-from typing import Any
-
 from api.document.output import Schema, forms
 from shared.catalog import Catalog
 from shared.formats import FORMATS
 from shared.jobs import JobOptions, OutputRequest, Stage
 
 _NOTHING: Schema = {"type": "null"}
+_EMPTY: Schema = {"const": ""}
+_FILLED: Schema = {"type": "string", "minLength": 1}
 _AUDIO: Schema = {"properties": {"format": {"enum": [*FORMATS, None]}}}
 _MEL: Schema = {"properties": {"format": {"enum": ["npy", None]}, "sample_rate": _NOTHING, "bit_depth": _NOTHING}}
 #: Of each choice of stages, what its other fields may be.
@@ -17,7 +17,8 @@ _STAGES: dict[tuple[Stage, ...], Schema] = {
     ("vocode",): {"mode": {"const": 0}, "restorer": _NOTHING, "output": _AUDIO},
 }
 _FIRST = next(iter(_STAGES))
-_FILTER: Schema = {
+#: A filter of events is for a webhook.
+FILTER: Schema = {
     "anyOf": [
         {"properties": {"webhook_events_filter": _NOTHING}},
         {"properties": {"webhook": {"type": "string"}}, "required": ["webhook"]},
@@ -33,7 +34,7 @@ def of_output() -> list[Schema]:
 
 def of_json(catalog: Catalog) -> list[Schema]:
     """Give the rules of a job's options in JSON: its stages, for which there are models, decide on the rest."""
-    return [{"anyOf": _by_stages(catalog)}, _FILTER]
+    return [{"anyOf": _by_stages(catalog)}, FILTER]
 
 
 def of_changes(catalog: Catalog) -> list[Schema]:
@@ -46,13 +47,12 @@ def of_form(catalog: Catalog) -> list[Schema]:
     """Give those of a form: it has no null and no lists, and says a thing once, by itself or within an object."""
     stages = [_in_form(one) for one in _by_stages(catalog)]
     outputs = [_in_form({"properties": {"output": _NOTHING, **_flat(one)}}) for one in forms()]
-    whole: Schema = {"properties": dict.fromkeys(_FLAT, False)}
-    fields = {*JobOptions.model_fields, *_FLAT}
+    fields = sorted({*JobOptions.model_fields, *_FLAT})
     return [
         {"anyOf": stages},
-        _in_form_filter(),
-        {"anyOf": [whole, *outputs]},
-        {"anyOf": [{"properties": {"options": False}}, {"properties": dict.fromkeys(sorted(fields), False)}]},
+        {"anyOf": [_empty("webhook_events_filter"), {"properties": {"webhook": _FILLED}, "required": ["webhook"]}]},
+        {"anyOf": [_empty(*_FLAT), *outputs]},
+        {"anyOf": [_empty("options"), _empty(*fields)]},
     ]
 
 
@@ -79,28 +79,29 @@ def _flat(properties: Schema) -> Schema:
     return {f"output.{name}": schema for name, schema in properties.items()}
 
 
+def _empty(*names: str) -> Schema:
+    return {"properties": dict.fromkeys(names, _EMPTY)}
+
+
 def _in_form(rule: Schema) -> Schema:
+    required = rule.get("required", [])
     properties: Schema = {}
     for name, schema in rule["properties"].items():
-        properties[name] = schema if name == "output" and schema != _NOTHING else _without_null(schema)
         if name == "output" and schema != _NOTHING:
-            properties |= {one: _without_null(inner) for one, inner in _flat(schema["properties"]).items()}
+            properties |= {name: schema} | {one: _as_text(inner) for one, inner in _flat(schema["properties"]).items()}
+        else:
+            properties[name] = _as_text(schema, may_be_empty=name not in required)
     return {**rule, "properties": properties}
 
 
-def _in_form_filter() -> Schema:
-    without, with_one = _FILTER["anyOf"]
-    return {"anyOf": [_in_form(without), with_one]}
-
-
-def _without_null(schema: Schema) -> Any:
-    """Say the same of what is there or not; False where only null may be."""
+def _as_text(schema: Schema, *, may_be_empty: bool = False) -> Schema:
+    """Say the same of a form's field: what is null in JSON is empty in a form, and a list is names with commas."""
     if schema == _NOTHING:
-        return False
-    if isinstance(schema.get("const"), list):
-        return {"const": ",".join(schema["const"])}
+        return _EMPTY
+    if "const" in schema:
+        value = schema["const"]
+        text = ",".join(value) if isinstance(value, list) else value
+        return {"enum": [text, ""]} if may_be_empty else {"const": text}
     if "enum" in schema:
-        return {**schema, "enum": [one for one in schema["enum"] if one is not None]}
-    if "anyOf" in schema:
-        return {**schema, "anyOf": [_without_null(one) for one in schema["anyOf"]]}
-    return schema
+        return {"enum": ["" if one is None else one for one in schema["enum"]]}
+    return {"anyOf": [_as_text(one) for one in schema["anyOf"]]} if "anyOf" in schema else schema

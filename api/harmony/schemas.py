@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.catalog import CHAIN
 
 OWNER = "harmony-ai-solutions"
+_BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 
 
 class OutputOptions(BaseModel):
@@ -31,7 +32,7 @@ class ConvertRequest(BaseModel):
     model: str = Field("", description=f"`{CHAIN}`, or the name of a restorer or a vocoder of this service.")
     source_audio: str = Field(
         "",
-        json_schema_extra={"contentEncoding": "base64"},
+        json_schema_extra={"contentEncoding": "base64", "pattern": _BASE64},
         description="Base64 of an audio file; for a vocoder, of the `.npy` of a mel `[T, 128]` or `[C, T, 128]`.",
     )
     output_options: OutputOptions | None = None

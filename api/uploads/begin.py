@@ -4,7 +4,7 @@ import uuid
 from contextlib import suppress
 
 from api.caller import caller
-from api.forms import upload_too_large
+from api.errors import FieldError, Unprocessable
 from api.reach import clients_reach_storage
 from api.services import Services
 from api.uploads.errors import TooManyUploads
@@ -24,13 +24,14 @@ def begin(to: Services, asked: UploadRequest) -> Upload:
     """Begin an upload of the caller's.
 
     Raises:
-        UploadTooLarge: if it is larger than a recording may be.
+        Unprocessable: if it is larger than a recording may be.
         TooManyUploads: if the caller has as many as it may.
         QueueUnavailable: if Redis is down.
         StorageError: if storage is.
     """
     if asked.bytes > to.settings.max_upload_bytes:
-        raise upload_too_large(to.settings.max_upload_bytes)
+        detail = f"a recording may have {to.settings.max_upload_bytes} bytes"
+        raise Unprocessable.of(FieldError("#/bytes", detail))
     to.admission.check_servers()
     upload_id, now = uuid.uuid4().hex, to.records.now()
     part_size = part_size_of(asked.bytes, to.settings)

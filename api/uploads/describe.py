@@ -30,7 +30,7 @@ BYTES_BODY = {"required": True, "content": {"application/octet-stream": {"schema
 BEGIN_RESPONSES: ResponseDict = {
     "201": as_json(UploadView, "The upload, and where to send it.", "Location"),
     "400": as_problem("`invalid_json`."),
-    "413": as_problem("`upload_too_large`, or `form_too_large`."),
+    "413": as_problem("`form_too_large`."),
     "415": as_problem("`unsupported_media_type`."),
     "422": as_problem("`invalid_request`."),
     "429": as_problem("`too_many_uploads`, or `rate_exceeded`.", "Retry-After"),

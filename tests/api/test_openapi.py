@@ -145,10 +145,11 @@ def test_a_job_is_sent_as_a_form_or_as_json(document):
     content = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]
     form = resolve(document, content["multipart/form-data"]["schema"])
     assert form["required"] == ["file"]
-    assert form["properties"]["file"]["format"] == "binary"
+    assert form["properties"]["file"]["contentMediaType"] == "application/octet-stream"
     assert {"stages", "mode", "seed", "priority", "samples", "metadata", "output", "options"} <= set(form["properties"])
     assert {"output.format", "output.sample_rate"} <= set(form["properties"])
-    assert form["properties"]["stages"]["enum"] == ["restore,vocode", "restore", "vocode"]  # a list would come twice
+    # A list would come twice; an empty field is one that nobody has filled in.
+    assert form["properties"]["stages"]["enum"] == ["restore,vocode", "restore", "vocode", ""]
     body = resolve(document, content["application/json"]["schema"])
     assert body["required"] == ["input"]
     assert "key" in resolve(document, body["properties"]["input"])["properties"]

@@ -319,7 +319,7 @@ def test_s3_urls_are_signed_for_the_address_of_clients(request):
         ({"filename": "a.wav", "bytes": 4, "content_type": "a\r\nb: c"}, 422, "invalid_request", "#/content_type"),
         ({"filename": "a.wav", "bytes": 4, "x": 1}, 422, "invalid_request", "#/x"),
         ({"filename": "a.wav", "bytes": 4, "sha256": 5}, 422, "invalid_request", "#/sha256"),
-        ({"filename": "a.wav", "bytes": 5 * MIB}, 413, "upload_too_large", None),
+        ({"filename": "a.wav", "bytes": 5 * MIB}, 422, "invalid_request", "#/bytes"),
     ],
 )
 def test_what_cannot_be_announced_is_refused(api: Api, body, status, code, pointer):
