@@ -285,9 +285,7 @@ CANCEL_RESPONSES: ResponseDict = {
     "503": _DOWN,
 }
 DELETE_RESPONSES: ResponseDict = {
-    "202": _json(
-        JobView, "The job was running: it is being canceled; delete it again when it is over.", "ETag", "Retry-After"
-    ),
+    "202": _json(JobView, "The job has not stopped yet; delete it again when it is over.", "ETag", "Retry-After"),
     "204": {"description": "The job and its objects are gone."},
     "404": _NO_JOB,
     "503": _DOWN,

@@ -23,8 +23,9 @@ from api.sent import Sent
 from api.services import Services, services
 from api.submit import new_ticket, read_in_vain, submit
 from api.taking import derived_id, taking
-from api.watching.prefer import PreferHeader
-from api.watching.wait import waited_for
+from api.watching.line import Line
+from api.watching.prefer import DeleteHeader, PreferHeader
+from api.watching.wait import time_to_stop, until_over, waited_for
 from shared import log
 from shared.errors import StorageError
 from shared.jobs import TERMINAL, Job, Status
@@ -171,17 +172,21 @@ def again(path: JobPath, header: OnceHeader) -> Response:
 
 
 @jobs.delete("/v1/jobs/<job_id>", summary="Delete a job", responses=describe.DELETE_RESPONSES)
-def delete(path: JobPath) -> Response:
-    """Forget a job and all its objects. One that is running is canceled first: delete it again when it is over.
+def delete(path: JobPath, header: DeleteHeader) -> Response:
+    """Forget a job and all its objects. One that is running is canceled first.
 
-    A recording that was in storage before the job stays there.
+    What has not stopped within a few seconds is to be deleted again when it is over (202). A recording that was in
+    storage before the job stays there.
     """
     to = services()
     job = existing(path.job_id)
     job_id = job.manifest.id
     state = job.status if is_over(job) else cancel_job(to, job_id)
     if state is not None and state not in TERMINAL:
-        return _show(existing(job_id), 202)
+        with time_to_stop(header.prefer) as deadline:
+            job = until_over(existing(job_id), Line(request.environ), deadline=deadline)
+        if not is_over(job):
+            return _show(job, 202)
     # The record goes last: were we to stop in between, the job is still there to be deleted again.
     to.store.delete_prefix(job_prefix(job_id))
     to.records.remove(job_id)

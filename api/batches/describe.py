@@ -109,7 +109,7 @@ CANCEL_RESPONSES: ResponseDict = {
 DELETE_RESPONSES: ResponseDict = {
     "202": as_json(
         BatchView,
-        "The batch was running: it is being canceled; delete it again when it is over.",
+        "The batch has not stopped yet; delete it again when it is over.",
         "ETag",
         "Retry-After",
     ),

@@ -1,5 +1,6 @@
 """The routes under `/v1/batches`."""
 
+import time
 from typing import Any
 
 from flask import Response, jsonify, request, url_for
@@ -18,6 +19,9 @@ from api.idempotency import OnceHeader, once
 from api.names import disposition
 from api.sent import Sent
 from api.services import services
+from api.watching.line import Line
+from api.watching.prefer import DeleteHeader
+from api.watching.wait import time_to_stop
 from api.webhooks.schemas import view_delivery
 from shared import log
 from shared.batches.keys import batch_prefix, cancel_key, errors_key, output_key
@@ -25,6 +29,7 @@ from shared.batches.model import OVER, BatchRecord, BatchStatus
 from shared.errors import StorageError
 
 PIECE = 256 * 1024
+_LOOK_SECONDS = 0.2
 _log = log.logger("api")
 
 batches = APIBlueprint("batches", __name__, abp_tags=[describe.BATCHES], abp_responses=ANY_ERROR)
@@ -120,14 +125,17 @@ def cancel(path: BatchPath) -> Response:
 
 
 @batches.delete("/v1/batches/<batch_id>", summary="Delete a batch", responses=describe.DELETE_RESPONSES)
-def delete(path: BatchPath) -> Response:
+def delete(path: BatchPath, header: DeleteHeader) -> Response:
     """Forget a batch and its manifests; its jobs stay.
 
-    One that runs is canceled first: delete it again when it is over.
+    One that runs is canceled first; what has not stopped within a few seconds is to be deleted again when it is over
+    (202).
     """
     to, record = services(), existing(path.batch_id)
     if record.status not in OVER:
-        return _show(_cancel(record), 202)
+        record = _stopped(_cancel(record), header.prefer)
+        if record.status not in OVER:
+            return _show(record, 202)
     # The record goes last: were we to stop in between, the batch is still there to be deleted again.
     to.store.delete_prefix(batch_prefix(record.id))
     to.batches.remove(record.id)
@@ -177,6 +185,16 @@ def _cancel(record: BatchRecord) -> BatchRecord:
     except StorageError as error:  # it is for a Redis that is lost before the batch has ended
         _log.warning("that a batch is canceled is known to Redis alone", batch_id=record.id, reason=error.message)
     return existing(record.id)
+
+
+def _stopped(record: BatchRecord, prefer: str | None) -> BatchRecord:
+    """Wait for the end of a batch that is canceled; gives it as it is."""
+    line = Line(request.environ)
+    with time_to_stop(prefer) as deadline:
+        while record.status not in OVER and time.monotonic() < deadline and not line.broken():
+            time.sleep(_LOOK_SECONDS)
+            record = existing(record.id)
+    return record
 
 
 def _manifest(record: BatchRecord, key: str, name: str) -> Response:

@@ -25,6 +25,17 @@ class PreferHeader(BaseModel):
     )
 
 
+class DeleteHeader(BaseModel):
+    """The header of routes that delete what may have to be stopped first."""
+
+    prefer: str | None = Field(
+        None,
+        alias="Prefer",
+        description="What runs is waited for a few seconds, or with `wait=30` for so many; `respond-async` answers at "
+        "once (RFC 7240).",
+    )
+
+
 @dataclass(frozen=True)
 class Preferences:
     """

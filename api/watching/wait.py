@@ -1,6 +1,8 @@
 """`Prefer: wait=n`: an answer that comes as soon as the job is over, or after n seconds."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from flask import Response, request
@@ -14,6 +16,8 @@ from shared.jobs import Job
 
 #: A job that is watched is looked at so often even if nothing is heard of it.
 LOOK_SECONDS = 5.0
+#: What is deleted while it runs is waited for as long as this, for most of it stops within.
+STOP_SECONDS = 5.0
 #: So soon is it noticed that a client has hung up.
 NOTICE_SECONDS = 1.0
 
@@ -62,6 +66,23 @@ def waited_for(job: Job, prefer: str | None) -> Waited:
     with place:
         over = until_over(job, Line(request.environ), deadline=time.monotonic() + seconds)
         return Waited(over, seconds, wanted.respond_async)
+
+
+@contextmanager
+def time_to_stop(prefer: str | None) -> Iterator[float]:
+    """Give when to stop waiting for what is being stopped, by the monotonic clock: in a few seconds, or as preferred.
+
+    Where too many wait already, that is now.
+    """
+    wanted = read_preferences(prefer)
+    usual = 0.0 if wanted.respond_async else STOP_SECONDS
+    seconds = min(usual if wanted.wait is None else wanted.wait, services().settings.max_wait_seconds)
+    place = services().places.take() if seconds else None
+    try:
+        yield time.monotonic() + (seconds if place else 0.0)
+    finally:
+        if place:
+            place.free()
 
 
 def until_over(job: Job, line: Line, *, deadline: float) -> Job:

@@ -4,6 +4,7 @@ import io
 import json
 import socket
 import tracemalloc
+from threading import Timer
 
 import pytest
 
@@ -240,7 +241,8 @@ def test_a_key_may_have_so_many_open_batches(api: Api):
 
 def test_a_batch_is_canceled_before_it_is_deleted(api: Api):
     batch = made(post(api, lines(line())))
-    assert made(api.client.delete(batch["urls"]["self"]))["status"] == "canceling"
+    at_once = {"Prefer": "respond-async"}
+    assert made(api.client.delete(batch["urls"]["self"], headers=at_once))["status"] == "canceling"
     assert made(api.client.post(batch["urls"]["cancel"]))["status"] == "canceling"
     items = api.client.get(batch["urls"]["items"]).json["items"]
     assert [one["status"] for one in items] == ["canceled"]
@@ -248,6 +250,15 @@ def test_a_batch_is_canceled_before_it_is_deleted(api: Api):
     refused(api.client.post(batch["urls"]["cancel"]), 409, "batch_over")
     assert api.client.delete(batch["urls"]["self"]).status_code == 204
     assert api.objects() == []
+    refused(api.client.get(batch["urls"]["self"]), 404, "batch_not_found")
+
+
+def test_a_batch_that_stops_within_seconds_is_deleted_at_the_first_time_of_asking(api: Api):
+    batch = made(post(api, lines(line())))
+    timer = Timer(0.3, lambda: make_over(api, batch["id"]))
+    timer.start()
+    assert api.client.delete(batch["urls"]["self"]).status_code == 204
+    timer.join()
     refused(api.client.get(batch["urls"]["self"]), 404, "batch_not_found")
 
 

@@ -1,5 +1,6 @@
 import time
 from datetime import UTC, datetime
+from threading import Timer
 
 import pytest
 
@@ -250,11 +251,22 @@ def test_deleting_a_waiting_job_needs_no_worker(api: Api):
 def test_deleting_a_running_job_cancels_it_first(api: Api):
     job_id = api.submit()["id"]
     claim = api.begin(job_id)
-    answer = api.client.delete(f"/v1/jobs/{job_id}")
-    assert (answer.status_code, answer.json["status"]) == (202, "canceling")
-    assert api.client.delete(f"/v1/jobs/{job_id}").status_code == 202
+    for preferred in ("respond-async", "wait=0"):
+        answer = api.client.delete(f"/v1/jobs/{job_id}", headers={"Prefer": preferred})
+        assert (answer.status_code, answer.json["status"]) == (202, "canceling")
     api.records.abandon(job_id, claim)
     assert api.client.delete(f"/v1/jobs/{job_id}").status_code == 204
+    assert api.objects() == []
+
+
+def test_what_stops_within_seconds_is_deleted_at_the_first_time_of_asking(api: Api):
+    job_id = api.submit()["id"]
+    claim = api.begin(job_id)
+    timer = Timer(0.3, api.records.abandon, [job_id, claim])
+    timer.start()
+    assert api.client.delete(f"/v1/jobs/{job_id}").status_code == 204
+    timer.join()
+    assert api.client.get(f"/v1/jobs/{job_id}").status_code == 404
     assert api.objects() == []
 
 

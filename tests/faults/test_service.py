@@ -182,7 +182,8 @@ def test_a_running_job_is_deleted_in_two_steps(service, recording):
         before = service.executions()
         job = service.submit(recording)
         service.until(lambda: service.executions() > before)
-        assert service.client.delete(f"/v1/jobs/{job}").status_code == 202
+        at_once = {"Prefer": "respond-async"}
+        assert service.client.delete(f"/v1/jobs/{job}", headers=at_once).status_code == 202
         service.wait(job)
         assert service.client.delete(f"/v1/jobs/{job}").status_code == 204
     assert service.client.get(f"/v1/jobs/{job}").status_code == 404
