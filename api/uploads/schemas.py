@@ -1,12 +1,13 @@
 """Uploads as callers ask for them and see them."""
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from api.schemas import Time, rfc3339
 from shared.records import Upload
+from shared.storage.interface import MAX_PARTS
 from shared.whole import Whole
 
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}(; ?[A-Za-z0-9_-]+=[A-Za-z0-9._-]+)*")
@@ -47,8 +48,14 @@ class PartTag(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    number: Whole = Field(ge=1, le=10_000)
+    number: Whole = Field(ge=1, le=MAX_PARTS)
     etag: str = Field(min_length=1, max_length=100, description="The header ETag, with its quotes or without.")
+
+
+def _no_more_than_there_may_be(parts: list[PartTag]) -> list[PartTag]:
+    if len(parts) > MAX_PARTS:
+        raise ValueError(f"an upload has {MAX_PARTS} parts at most")
+    return parts
 
 
 class CompleteRequest(BaseModel):
@@ -56,7 +63,7 @@ class CompleteRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    parts: list[PartTag] | None = Field(None, max_length=10_000)
+    parts: Annotated[list[PartTag], AfterValidator(_no_more_than_there_may_be)] | None = None
 
 
 class ReceivedPart(BaseModel):

@@ -1,0 +1,1 @@
+"""A client that knows the OpenAPI document and nothing else, against a running service."""
