@@ -15,6 +15,7 @@ from gunicorn import glogging  # type: ignore[import-untyped]
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
+from api import unread
 from api.app import create_app
 from api.watching.line import STOPPING
 from shared import log
@@ -30,6 +31,8 @@ IDLE_SECONDS = 120
 #: How long a stopping server lets requests finish.
 DRAIN_SECONDS = 30
 LINGER_SECONDS = 5.0
+#: Of a request: method, address and version. RFC 9112, section 3, asks for 8,000 bytes at least.
+LONGEST_LINE = 8190
 #: The head of a request is one or two packets.
 HEAD_SECONDS = 5.0
 _MOST_HEAD = 64 * 1024
@@ -48,6 +51,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
         check_redis(settings, retries=1)
     except QueueUnavailable as error:  # /readyz tells it too, and it may come back
         log.logger("api").warning("Redis was not looked at", reason=error.message)
+    unread.install()
     _Server(create_app(settings).wsgi_app, settings, host, port).run()
 
 
@@ -67,6 +71,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "logger_class": _Log,
             "loglevel": settings.log_level,
             "pre_request": _remember,
+            "limit_request_line": LONGEST_LINE,
         }
         super().__init__()
 

@@ -19,9 +19,14 @@ MOST_SECONDS = 20.0
 MOST_PEAK_MIB = 192
 """That the process may need beyond what it had at the beginning, whatever comes."""
 OF_HTTP = {"not_found": 404, "method_not_allowed": 405}
+OF_SERVER = {
+    "uri_too_long": 414,
+    "expectation_failed": 417,
+    "request_header_fields_too_large": 431,
+    "not_implemented": 501,
+}
+"""What gunicorn answers itself where a request is no HTTP; 501 is for an unknown Transfer-Encoding."""
 UNAVAILABLE = ("queue_unavailable", "storage_unavailable", "storage_denied", "storage_error", "object_missing")
-BY_SERVER = (400, 403, 408, 411, 413, 414, 417, 431, 501, 505)
-"""What gunicorn answers itself where a request is no HTTP, in HTML; 501 is for an unknown Transfer-Encoding."""
 GOOD_STATUSES = (200, 202, 301, 308)
 GOOD_EVERY, FORGET_EVERY = 20, 500
 _OVER = b"a request failed", b"Traceback"
@@ -123,8 +128,8 @@ def judge(status: int, body: bytes) -> str:
     """Say what is wrong with an answer: a code that is not documented, or a fault of ours."""
     code = _code(body)
     if code is None:
-        return "" if status in GOOD_STATUSES or status in BY_SERVER else f"{status} without a code"
-    if status == 503 and code in UNAVAILABLE:
+        return "" if status in GOOD_STATUSES else f"{status} without a code"
+    if (status == 503 and code in UNAVAILABLE) or OF_SERVER.get(code) == status:
         return ""
     wanted = DOCUMENTED.get(code)
     return "" if status < 500 and wanted == status else f"{status} {code} is not documented"

@@ -67,11 +67,11 @@ def _callers(running: Service, url: str) -> Iterator[tuple[str, Headers, World]]
     def key(name: str, *scopes: Scope) -> Headers:
         return {"Authorization": f"Bearer {shelf.create(name, scopes)[1].text}"}
 
-    app, admin = key("app", "submit", "read"), key("admin", "admin")
+    app, other, admin = key("app", "submit", "read"), key("other", "submit", "read"), key("admin", "admin")
     time.sleep(_NOTICED_SECONDS)
     yield "plain-key", app, _world(url, app)
-    yield "admin-key", admin, _world(url, app)
-    yield "no-key", {}, _world(url, app)
+    yield "admin-key", admin, _world(url, other)
+    yield "no-key", {}, _world(url, other)
 
 
 def _world(url: str, headers: Headers) -> World:

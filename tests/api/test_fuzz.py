@@ -21,7 +21,8 @@ def test_damaged_requests_are_answered_and_leave_nothing(tmp_path):
     ("status", "body", "good"),
     [
         (202, b'{"id": "x"}', True),
-        (400, b"<html>", True),
+        (400, b"<html>", False),
+        (501, b'{"code": "not_implemented"}', True),
         (422, b'{"code": "file_missing"}', True),
         (400, b'{"code": "file_missing"}', False),
         (422, b'{"code": "never_heard_of"}', False),

@@ -285,3 +285,27 @@ def test_as_many_halves_of_a_head_as_there_are_threads_stop_the_service_for_seco
         finally:
             for one in held:
                 one.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri_too_long"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 9000 + b"\r\n\r\n", 431, "request_header_fields_too_large"),
+        (b"this is no HTTP\r\n\r\n", 400, "bad_request"),
+        (b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: zip\r\n\r\n", 501, "not_implemented"),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nExpect: more\r\n\r\n", 417, "expectation_failed"),
+    ],
+)
+def test_what_is_no_http_that_can_be_served_is_told_as_a_problem(server, head, status, code):
+    with RawClient(server) as client:
+        client.send(head)
+        answer, headers, body = client.answer()
+    assert (answer, headers["content-type"]) == (status, "application/problem+json")
+    problem = json.loads(body)
+    assert (problem["status"], problem["code"], problem["request_id"]) == (status, code, headers["x-request-id"])
+    assert len(problem["detail"]) < 250
+
+
+def test_an_address_of_eight_thousand_bytes_is_read(server):
+    assert httpx.get(f"{server.url}/v1/jobs?cursor={'a' * 7900}").json()["code"] == "page_not_found"
