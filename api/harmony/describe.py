@@ -41,12 +41,9 @@ ANY_ERROR: ResponseDict = {
 }
 CONVERT_BODY = {
     "required": True,
-    "content": {
-        "application/json": {
-            "schema": reference(ConvertRequest),
-            "example": {"model": "voicefixer", "source_audio": EXAMPLE},
-        }
-    },
+    # No `example`: a client that makes requests of it would send this model what is no recording.
+    "description": f'For example `{{"model": "voicefixer", "source_audio": "{EXAMPLE}"}}`.',
+    "content": {"application/json": {"schema": reference(ConvertRequest)}},
 }
 _BYTES = {
     media_type: {"schema": {"type": "string", "format": "binary"}}
