@@ -52,8 +52,13 @@ COMPLETE_RESPONSES: ResponseDict = {
     "200": as_json(UploadView, "The upload is completed."),
     "400": as_problem("`invalid_json`."),
     "404": _NO_UPLOAD,
-    "409": as_problem("`parts_missing`; or `being_taken_in`: another request completes it, ask again.", "Retry-After"),
-    "422": as_problem("`upload_mismatch`: it is not what was announced; or `invalid_request`."),
+    "409": as_problem(
+        "`parts_missing`; `upload_mismatch`: what has arrived is not what was announced, or named; or `being_taken_in`: "
+        "another request completes it, ask again.",
+        "Retry-After",
+    ),
+    "413": as_problem("`form_too_large`."),
+    "422": as_problem("`invalid_request`."),
     "503": describe.DOWN,
 }
 DELETE_RESPONSES: ResponseDict = {
@@ -66,8 +71,8 @@ PUT_RESPONSES: ResponseDict = {
     "400": as_problem("`upload_incomplete`: send it again."),
     "403": as_problem("`signature_invalid` or `signature_expired`: ask for the URL again."),
     "404": _NO_UPLOAD,
-    "409": as_problem("`upload_completed`."),
-    "422": as_problem("`upload_mismatch`: it has another size or sha256 than was announced."),
+    "409": as_problem("`upload_completed`; or `upload_mismatch`: it has another size or sha256 than was announced."),
+    "422": as_problem("`invalid_request`: the number is none."),
     "503": describe.DOWN,
 }
 

@@ -30,6 +30,7 @@ class UploadMismatch(Unprocessable):
     """What has arrived is not what was announced."""
 
     code: ClassVar[str] = "upload_mismatch"
+    status: ClassVar[int] = 409
 
 
 class UploadNotCompleted(Unprocessable):

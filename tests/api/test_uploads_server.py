@@ -112,7 +112,7 @@ def test_what_is_refused_before_its_body_ends_the_connection(server):
     answer = httpx.put(upload["url"][:-3], content=bytes(4 * MIB))
     assert (answer.status_code, answer.json()["code"]) == (403, "signature_invalid")
     answer = httpx.put(upload["url"], content=bytes(3 * MIB))
-    assert (answer.status_code, answer.json()["code"]) == (422, "upload_mismatch")
+    assert (answer.status_code, answer.json()["code"]) == (409, "upload_mismatch")
 
 
 def test_no_signature_stands_in_the_log(server):
