@@ -1,5 +1,8 @@
 """Doing a job again that came to nothing: a new job, with the recording of the old one."""
 
+import uuid
+from dataclasses import replace
+
 from flask import Request
 
 from api.accept import accept, forget_objects
@@ -11,7 +14,7 @@ from api.sent import Sent
 from api.services import Services
 from api.submit import known_by, named_input, new_ticket
 from shared.errors import ObjectMissing
-from shared.jobs import Job, JobInput, JobOptions, Status
+from shared.jobs import Following, Job, JobInput, JobOptions, Status
 from shared.keys import source_key
 
 _RETRYABLE = {Status.FAILED, Status.CANCELED, Status.EXPIRED}
@@ -20,7 +23,8 @@ _RETRYABLE = {Status.FAILED, Status.CANCELED, Status.EXPIRED}
 def retry(to: Services, request: Request, job: Job, sent: Sent) -> Job:
     """Queue a new job with the recording and the options of one that failed, was canceled or expired.
 
-    A JSON object as body changes some of the options.
+    Jobs that were to go on with its result go on with that of the new one. A JSON object as body changes some of the
+    options.
 
     Raises:
         JobNotRetryable: if the job has not come to nothing.
@@ -34,7 +38,7 @@ def retry(to: Services, request: Request, job: Job, sent: Sent) -> Job:
         raise _why_not(job)
     options = _options(to, request, job, sent)
     to.admission.check(options.priority)
-    ticket = known_by(new_ticket(sent, retry_of=job.manifest.id), sent)
+    ticket = replace(known_by(new_ticket(sent, retry_of=job.manifest.id), sent), then=_following(job))
     about_job(ticket.job_id)
     try:
         return accept(to, ticket, _source(to, job, ticket.job_id), options)
@@ -62,6 +66,12 @@ def _options(to: Services, request: Request, job: Job, sent: Sent) -> JobOptions
             raise
         # Each is one that can be; it is together with those that the job has that they cannot.
         raise OptionsConflict(f"The job's options do not go together then: {error.errors[0].detail}.") from None
+
+
+def _following(job: Job) -> tuple[Following, ...] | None:
+    """Name them anew: one of the old names may be taken, by a job that was canceled with the one before it."""
+    then = job.manifest.then
+    return then and tuple(one.model_copy(update={"id": uuid.uuid4().hex}) for one in then)
 
 
 def _source(to: Services, job: Job, job_id: str) -> JobInput:

@@ -67,7 +67,10 @@ def convert(to: Services, request: Request) -> Converted:
         job, steps, stream = _take_in(to, request, ids)
         line = Line(request.environ)
         line.watch_closely()
-        return Converted(_done(to, job, ids, line), steps[-1].model, stream)
+        try:
+            return Converted(_done(to, job, ids, line), steps[-1].model, stream)
+        finally:
+            line.watch_as_usual()
 
 
 def _take_in(to: Services, request: Request, ids: list[str]) -> tuple[Job, list[Step], bool]:
@@ -125,8 +128,7 @@ def _why_not(to: Services, job: Job, ids: list[str], line: Line, *, late: bool) 
         return _ended(job)
     if line.stopping():
         return ServerStops(
-            f"This server is being stopped. The job {job.manifest.id} goes on: ask for it at /v1/jobs.",
-            headers={"Location": url_for("jobs.read", job_id=job.manifest.id), "Retry-After": "5"},
+            f"This server is being stopped. The job {job.manifest.id} {_goes_on(job)}.", headers=_where(job)
         )
     if line.hung_up():
         _cancel(to, ids)
@@ -148,13 +150,17 @@ def _ended(job: Job) -> RequestError:
 
 
 def _late(job: Job) -> ConvertLate:
-    job_id = job.manifest.id
+    return ConvertLate(f"The job {job.manifest.id} is not done yet. It {_goes_on(job)}.", headers=_where(job))
+
+
+def _goes_on(job: Job) -> str:
     following = [one.id for one in job.manifest.then or ()]
     more = f", and the job {following[-1]} with its result" if following else ""
-    return ConvertLate(
-        f"The job {job_id} is not done yet. It goes on{more}: ask for it at /v1/jobs/{job_id}.",
-        headers={"Location": url_for("jobs.read", job_id=job_id), "Retry-After": "5"},
-    )
+    return f"goes on{more}: ask for it at /v1/jobs/{job.manifest.id}"
+
+
+def _where(job: Job) -> dict[str, str]:
+    return {"Location": url_for("jobs.read", job_id=job.manifest.id), "Retry-After": "5"}
 
 
 def _cancel(to: Services, ids: list[str]) -> None:

@@ -8,6 +8,8 @@ from api.strictjson import NotJson
 
 _STRUCTURE = re.compile(rb'["{}\[\]:,]')
 _IN_STRING = re.compile(rb'["\\]')
+#: As much of a string as is whole: some programs escape every + or /, and one by one they would take minutes.
+_WHOLE = re.compile(rb'(?:[^"\\]++|\\(?:u[0-9a-fA-F]{4}|[^u]))++')
 _LONGEST_ESCAPE = len(rb"\uXXXX")
 
 
@@ -98,23 +100,24 @@ class SplitJson:
     def _in_member(self, piece: bytes, at: int) -> int:
         if self._escape:
             return self._in_escape(piece, at)
-        found = _IN_STRING.search(piece, at)
-        self._hand_on(piece[at : found.start() if found else len(piece)])
-        if found is None:
-            return len(piece)
-        if found[0] == b'"':
+        found = _WHOLE.match(piece, at)
+        stop = found.end() if found else at
+        self._hand_on(_undone(piece[at:stop]))
+        if stop == len(piece):
+            return stop
+        if piece[stop : stop + 1] == b'"':
             self.kept += b'"'
             self._last_key = ""
             self._step = self._outside
-        else:
+        else:  # an escape that ends in the next piece, or is none
             self._escape += b"\\"
-        return found.end()
+        return stop + 1
 
     def _in_escape(self, piece: bytes, at: int) -> int:
         self._escape += piece[at : at + 1]
         whole = _LONGEST_ESCAPE if self._escape[1:2] == b"u" else 2
         if len(self._escape) == whole:
-            self._hand_on(_text(b'"' + self._escape + b'"').encode(errors="replace"))
+            self._hand_on(_undone(self._escape))
             self._escape.clear()
         return at + 1
 
@@ -123,8 +126,19 @@ class SplitJson:
             (self._take if len(self._open) == 1 else self._drop)(data)
 
 
-def _text(string: bytes | bytearray) -> str:
+def _undone(data: bytes | bytearray) -> bytes:
+    """Undo the escapes of a part of a string, in which a character may be cut."""
+    if b"\\" not in data:
+        return bytes(data)
+    text = _text(f'"{data.decode(errors="surrogateescape")}"', strict=False)
     try:
-        return str(json.loads(bytes(string)))
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # half of a pair
+        return text.encode(errors="replace")
+
+
+def _text(string: bytes | bytearray | str, *, strict: bool = True) -> str:
+    try:
+        return str(json.loads(string, strict=strict))
     except ValueError:
         raise NotJson("a string with an escape that is none, or not in UTF-8") from None

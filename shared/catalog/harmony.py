@@ -3,6 +3,7 @@
 What has no meaning here is passed over with a note; what nobody can mean is refused with its line.
 """
 
+import stat
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -152,6 +153,11 @@ def read_config(path: Path, settings: Settings) -> Catalog:
 
 def _document(path: Path) -> Document:
     try:
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # opening a pipe could wait for ever
+            raise SettingsError(
+                f"VFQ_CONFIG (--config): {path} is a pipe or a device; several processes read it, so it must be a file"
+            )
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)
     except OSError as error:

@@ -8,6 +8,7 @@ import yaml
 
 Path = tuple[str | int, ...]
 _MOST_VALUES = 10_000
+_TAGS = {yaml.MappingNode: ("tag:yaml.org,2002:map",), yaml.SequenceNode: ("tag:yaml.org,2002:seq",)}
 
 
 class NotYaml(ValueError):
@@ -50,6 +51,10 @@ def read_yaml(text: str) -> Document:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise NotYaml(f"{where}{error.problem or 'not YAML'}") from None
+    except yaml.reader.ReaderError as error:
+        raise NotYaml(f"line {_line_at(text, error.position)}: {str(error).splitlines()[0]}") from None
+    except NotYaml:
+        raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise NotYaml(str(error).splitlines()[0] if str(error) else "nested too deeply") from None
     return document
@@ -59,11 +64,18 @@ def _value(loader: yaml.SafeLoader, node: yaml.Node, path: Path, document: Docum
     if len(document.lines) > _MOST_VALUES:
         raise NotYaml(f"more than {_MOST_VALUES} values")
     document.lines.setdefault(path, node.start_mark.line + 1)
+    if node.tag not in _TAGS.get(type(node), (node.tag,)):
+        raise NotYaml(f"line {node.start_mark.line + 1}: the tag {node.tag!r} has no meaning here")
     if isinstance(node, yaml.MappingNode):
         return dict(_members(loader, node, path, document))
     if isinstance(node, yaml.SequenceNode):
         return [_value(loader, inner, (*path, number), document) for number, inner in enumerate(node.value)]
-    return loader.construct_object(node)
+    try:
+        return loader.construct_object(node)
+    except ValueError as error:  # 2026-02-30, which looks like a date
+        raise NotYaml(
+            f"line {node.start_mark.line + 1}: {node.value!r} is no value: {error}; put it in quotes"
+        ) from None
 
 
 def _members(
@@ -86,3 +98,7 @@ def _refuse_repeated(node: yaml.MappingNode) -> None:
         if name in seen and name != "<<":
             raise NotYaml(f"line {key.start_mark.line + 1}: the key {name!r} stands twice in one block")
         seen.add(name)
+
+
+def _line_at(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1

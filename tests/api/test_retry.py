@@ -36,6 +36,18 @@ def test_a_failed_job_is_done_again_with_the_same_recording_and_options(stored_a
     assert api.client.get(f"/v1/jobs/{new['id']}").json["retry_of"] == old
 
 
+def test_what_was_to_go_on_with_a_jobs_result_goes_on_with_the_new_ones(api: Api):
+    hasty = make_api(api.settings.model_copy(update={"convert_seconds": 0.05}), api.store)
+    asked = {"model": "voicefixer", "source_audio": "UklGRg==", "pre_processing_filters": [{"model": "voicefixer"}] * 2}
+    old = hasty.client.post("/v1/audio/convert", json=asked).headers["Location"].rpartition("/")[2]
+    api.fail(old)
+    new = api.client.post(f"/v1/jobs/{old}/retry").json
+    before, after = api.job(old).manifest.then, api.job(new["id"]).manifest.then
+    assert [one.options for one in after] == [one.options for one in before]
+    assert new["followed_by"] == after[0].id
+    assert not {one.id for one in after} & {one.id for one in before}
+
+
 def test_a_canceled_and_an_expired_job_are_done_again(api: Api):
     canceled = api.submit()["id"]
     api.client.post(f"/v1/jobs/{canceled}/cancel")

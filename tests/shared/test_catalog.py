@@ -1,5 +1,6 @@
 """The models of a service: from the settings, or from a `config.yml` of Harmony Speech Engine."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,10 @@ model_configs:
         (ONE, "model_configs: 3\n", "line 1: model_configs: "),
         (ONE, "model_configs:\n  - 3\n", "line 2: "),
         ("some/repository", "!!python/object:os.system x", "line 3"),
+        ("    device_config:", "    device_config: !mine", "line 5: the tag '!mine'"),
+        ("model_configs:", "model_configs: !!set", "line 1: the tag"),
+        ("some/repository", "2026-02-30", "line 3: '2026-02-30' is no value: day is out of range for month"),
+        ("some/repository", "a\0b", "line 3: unacceptable character #x0000"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line_and_its_key(tmp_path, old, new, says):
@@ -242,6 +247,17 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path):
     (tmp_path / "binary.yml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsError, match="UTF-8"):
         read_catalog(Settings(config=str(tmp_path / "binary.yml")))
+
+
+def test_what_no_file_is_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yml")
+    for path, says in (
+        (tmp_path / "pipe.yml", "pipe or a device"),
+        (Path("/dev/null"), "device"),
+        (tmp_path, "direct"),
+    ):
+        with pytest.raises(SettingsError, match=says):
+            read_catalog(Settings(config=str(path)))
 
 
 def test_merged_blocks_and_anchors_are_read(tmp_path):

@@ -136,9 +136,22 @@ def test_a_job_that_somebody_cancels_or_deletes_is_told(server, records):
     assert "ConflictError" in send(lambda client, job: client.delete(job))
 
 
+@pytest.mark.parametrize("more", [b"\r\n", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_a_caller_that_hangs_up_is_missed_though_it_has_sent_more(server, records, more):
+    text = b'{"model":"voicefixer","source_audio":"UklGRg=="}'
+    head = f"POST {CONVERT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(text)}\r\n\r\n"
+    with RawClient(server) as raw:
+        raw.send(head.encode() + text)
+        assert until(lambda: queued(records))
+        [job_id] = queued(records)
+        raw.send(more)
+    assert until(lambda: records.state(job_id) is not Status.QUEUED, 2 * WAIT)
+    assert records.state(job_id) is Status.CANCELED
+
+
 def test_a_server_that_stops_says_so_and_the_job_goes_on(tmp_path, settings, records):
     with running(tmp_path, **{**settings, "convert_seconds": "60"}) as server, RawClient(server) as raw:
-        text = b'{"model":"voicefixer","source_audio":"UklGRg=="}'
+        text = b'{"model":"voicefixer","source_audio":"UklGRg==","pre_processing_filters":[{"model":"voicefixer"}]}'
         head = f"POST {CONVERT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(text)}\r\n\r\n"
         raw.socket.sendall(head.encode() + text)
         assert until(lambda: queued(records))
@@ -149,7 +162,9 @@ def test_a_server_that_stops_says_so_and_the_job_goes_on(tmp_path, settings, rec
         while piece := raw.socket.recv(65536):
             answer += piece
         assert answer.startswith(b"HTTP/1.1 503 ")
+        [following] = records.get(job_id).manifest.then
         assert job_id.encode() in answer
+        assert following.id.encode() in answer, "the job that will have the result"
     assert records.state(job_id) is Status.QUEUED
     records.cancel(job_id)
 

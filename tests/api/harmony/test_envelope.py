@@ -1,5 +1,7 @@
 """Harmony's routes tell errors in its envelope and take its headers; all others tell problem documents."""
 
+import socket
+
 import pytest
 
 from api.problems import MEDIA_TYPE
@@ -87,3 +89,18 @@ def test_a_fault_of_ours_tells_no_more_than_that(api: Api, monkeypatch):
     monkeypatch.setattr("api.harmony.routes.convert", broken)
     error = told(api.client.post(CONVERT, json={}), 500, "InternalServerError")
     assert "secret" not in str(error)
+
+
+def test_a_caller_may_pause_again_once_its_answer_comes(api: Api):
+    """While it waits, one that is not heard of for half a minute is gone; a slow reader of a large answer is not."""
+    hasty = make_api(api.settings.model_copy(update={"convert_seconds": 0.1}), api.store)
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        answer = hasty.client.post(
+            CONVERT,
+            json={"model": "voicefixer", "source_audio": "UklGRg=="},
+            environ_overrides={"gunicorn.socket": connection},
+        )
+        told(answer, 504, "TimeoutError")
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0
+        connection.close()

@@ -76,3 +76,14 @@ def test_escapes_are_undone_even_across_pieces(size):
 def test_an_escape_that_is_none_is_refused():
     with pytest.raises(NotJson):
         split(rb'{"source_audio": "\x"}', 3)
+
+
+@pytest.mark.parametrize("escape", [rb"\/", rb"\n", rb"\u002B"])
+def test_escapes_are_undone_together(escape):
+    """Not one by one: 128 MiB of audio from a program that escapes every + would take minutes, and all others wait."""
+    taken = []
+    reader = SplitJson(NAME, taken.append, lambda _: None)
+    reader.feed(b'{"source_audio": "' + escape * 1000)
+    reader.feed(escape * 1000 + b'"}')
+    assert b"".join(taken) == json.loads(b'"' + escape + b'"').encode() * 2000
+    assert len(taken) == 2
