@@ -53,8 +53,8 @@ COMPLETE_RESPONSES: ResponseDict = {
     "400": as_problem("`invalid_json`."),
     "404": _NO_UPLOAD,
     "409": as_problem(
-        "`parts_missing`; `upload_mismatch`: what has arrived is not what was announced, or named; or `being_taken_in`: "
-        "another request completes it, ask again.",
+        "`parts_missing`; `upload_mismatch`: what has arrived is not what was announced, or named; "
+        "or `being_taken_in`: another request completes it, ask again.",
         "Retry-After",
     ),
     "413": as_problem("`form_too_large`."),

@@ -150,7 +150,8 @@ def _code(body: bytes) -> str | None:
 
 
 def _statuses(kind: type[errors.RequestError]) -> dict[str, int]:
-    found = {kind.code: kind.status}
+    """By code; kinds without one of their own are told in another manner."""
+    found = {kind.code: kind.status} if "code" in vars(kind) else {}
     for one in kind.__subclasses__():
         found |= _statuses(one)
     return found
