@@ -12,12 +12,18 @@ _log = log.logger("api")
 def cancel_job(to: Services, job_id: str) -> Status | None:
     """Ask a job to stop, forget what was made of it if it has, and tell its state now; None if there is no such job.
 
+    The job that goes on with its result is there shortly before it succeeds. Its worker would cancel that too, but may
+    have died just then.
+
     Raises:
         QueueUnavailable: if Redis is down.
     """
     state = to.records.cancel(job_id)
     if state is Status.CANCELED:
         _forget_work(to, job_id)
+    manifest = to.records.manifest(job_id) if state in (Status.CANCELED, Status.CANCELING) else None
+    if manifest and manifest.then:
+        to.records.cancel(manifest.then[0].id)
     return state
 
 
