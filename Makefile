@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint parity seams engine overhead scale memory rest chaos webhooks polls fair archive batch up clean
+.PHONY: help demo test lint parity seams engine overhead scale memory rest chaos webhooks polls fair archive batch schema up clean
 
 PYTHON ?=
 TORCH_INDEX ?=
@@ -69,6 +69,9 @@ batch: $(STAMPS)/standalone ## what 50,000 waiting items cost Redis, and who wai
 
 archive: $(STAMPS)/standalone ## an archive of a thousand files, with the command killed on the way
 	@$(PY) -m bench.archive $(ARGS)
+
+schema: $(STAMPS)/dev ## a client that knows the OpenAPI document alone, against a service with things in every state
+	@$(PY) -m bench.schema $(ARGS)
 
 clean: ## remove the environments and everything made
 	@rm -rf .venv .venv-swift .venv-swift-data build demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

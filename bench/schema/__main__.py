@@ -1,6 +1,6 @@
 """Does a client that knows the OpenAPI document alone find answers that it does not tell of?
 
-``python -m bench.schema [--examples 100] [--seed N]`` lets schemathesis go through every route of a real service with
+``python -m bench.schema [--examples 50] [--seed N]`` lets schemathesis go through every route of a real service with
 things in every state: without a key where there is none, with a plain key, with an admin's, and without one where
 there are keys. All checks of its command line are on, and one more: the document must name the status of each answer.
 Prints one JSON line, and exits 1 where there is a finding.
@@ -37,7 +37,7 @@ Headers = dict[str, str]
 def main(arguments: list[str] | None = None) -> int:
     """Run the bench; gives the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.schema", description=__doc__)
-    parser.add_argument("--examples", type=int, default=100, help="random requests to a route and caller")
+    parser.add_argument("--examples", type=int, default=50, help="random requests to a route and caller")
     parser.add_argument("--seed", type=int, default=0, help="the same gives the same requests")
     parser.add_argument("--keep", type=Path, default=Path("build/schema"), help="folder for reports")
     asked = parser.parse_args(arguments)
