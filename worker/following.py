@@ -4,7 +4,7 @@ import structlog
 
 from shared.accepting import new_manifest, take_in
 from shared.errors import QueueUnavailable
-from shared.jobs import JobInput, JobOutput, Status
+from shared.jobs import JobInput, JobOptions, JobOutput, Status
 from shared.keys import result_key, source_key
 from worker.task import Task
 
@@ -28,12 +28,19 @@ def hand_on(task: Task, output: JobOutput) -> str | None:
         job_id=following.id,
         owner=manifest.owner,
         source=source,
-        options=following.options,
+        options=_options(task, output, following.options),
         then=tuple(rest) or None,
     )
     word = take_in(ctx.store, ctx.records, ctx.dispatcher, after)
     log.info("job handed on", job_id=task.job_id, following=following.id, word=word)
     return following.id
+
+
+def _options(task: Task, output: JobOutput, asked: JobOptions) -> JobOptions:
+    """What is made of a mel is to be as long as the recording; the mel alone tells that to a frame."""
+    if output.format != "npy" or asked.samples is not None or asked.stages != ("vocode",):
+        return asked
+    return asked.model_copy(update={"samples": task.plan().samples})
 
 
 def take_back(task: Task, following: str | None) -> None:

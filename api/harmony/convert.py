@@ -20,7 +20,7 @@ from api.watching.line import Line
 from api.watching.wait import until_over
 from shared import log
 from shared.errors import QueueUnavailable
-from shared.jobs import Following, Job, JobInput, Status
+from shared.jobs import Following, Job, JobInput, JobOptions, Status
 from shared.keys import source_key
 
 _log = log.logger("api")
@@ -74,7 +74,7 @@ def convert(to: Services, request: Request) -> Converted:
 
 
 def _take_in(to: Services, request: Request, ids: list[str]) -> tuple[Job, list[Step], bool]:
-    to.admission.check()
+    to.admission.check(JobOptions().priority)  # before a large body is taken for nothing
     first = ids[0]
     about_job(first)
     with to.store.writer(source_key(first)) as out:

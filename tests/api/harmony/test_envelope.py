@@ -1,5 +1,6 @@
 """Harmony's routes tell errors in its envelope and take its headers; all others tell problem documents."""
 
+import io
 import socket
 
 import pytest
@@ -80,6 +81,28 @@ def test_a_service_that_is_full_or_away_says_so(api: Api, monkeypatch):
     away = make_api(api.settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"}), api.store)
     told(away.client.post(CONVERT, json={"model": "voicefixer"}), 503, "ServiceUnavailableError")
     assert [key for key in api.objects() if not key.startswith("jobs/")] == []
+
+
+class Watched(io.BytesIO):
+    """A body that knows whether it was read."""
+
+    read_of_it = 0
+
+    def read(self, *args):
+        self.read_of_it += 1
+        return super().read(*args)
+
+    def readinto(self, *args):
+        self.read_of_it += 1
+        return super().readinto(*args)
+
+
+def test_a_body_is_not_taken_for_nothing(api: Api):
+    full = make_api(api.settings.model_copy(update={"max_open_interactive": 1}), api.store)
+    full.submit()
+    body = Watched(b'{"model": "voicefixer", "source_audio": "UklGRg=="}')
+    told(full.client.post(CONVERT, input_stream=body), 429, "RateLimitError")
+    assert not body.read_of_it
 
 
 def test_a_fault_of_ours_tells_no_more_than_that(api: Api, monkeypatch):
