@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.catalog import CHAIN
+from shared.whole import Whole
 
 OWNER = "harmony-ai-solutions"
 _BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
@@ -20,7 +21,7 @@ class OutputOptions(BaseModel):
         description="wav, flac, aiff, ogg or mp3; of a restorer alone also npy (its mel), which is what it answers "
         "without this.",
     )
-    sample_rate: int | None = Field(None, description="Hz. Default: 44,100.")
+    sample_rate: Whole | None = Field(None, description="Hz. Default: 44,100.")
     stream: bool | None = Field(False, description="Answer the bytes themselves instead of JSON.")
 
 

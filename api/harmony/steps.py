@@ -71,14 +71,14 @@ def _in_order(asked: ConvertRequest, *, last: bool) -> Iterator[tuple[ConvertReq
 def _step(asked: ConvertRequest, catalog: Catalog, *, last: bool) -> Step:
     wanted = asked.output_options or OutputOptions()
     named = asked.output_options is not None and "format" in wanted.model_fields_set
-    form = (wanted.format or "wav").lower() if named else None
+    form = ("wav" if wanted.format is None else wanted.format.lower()) if named else None
     restorer, vocoder = _models(asked.model, catalog)
     if restorer and not vocoder and form in (None, "npy"):
         return Step(asked.model, _for_mel(wanted, restorer))
     if restorer and not vocoder and not catalog.serves(_BOTH):
         raise ConvertInvalid(f"{asked.model} gives a mel, and this service has no vocoder to make {form} of it.")
     stages: tuple[Stage, ...] = _BOTH if restorer else ("vocode",)
-    output = _output(form or "wav", wanted.sample_rate, exact=not last and form is None)
+    output = _output("wav" if form is None else form, wanted.sample_rate, exact=not last and form is None)
     return Step(asked.model, JobOptions(stages=stages, restorer=restorer, vocoder=vocoder, output=output))
 
 

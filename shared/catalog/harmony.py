@@ -234,6 +234,14 @@ def _keys_beside(path: list[str | int]) -> Iterable[str]:
     return block.model_fields
 
 
+def _why(settings: Settings) -> str:
+    if settings.precision != "fp32":
+        return "VFQ_PRECISION says so"
+    return (
+        "VoiceFixer's weights are float32, and Harmony Speech Engine's default, bfloat16, would change what comes out"
+    )
+
+
 def _refused(path: Path, faults: Iterable[str]) -> SettingsError:
     return SettingsError(f"VFQ_CONFIG (--config): {path}: {'; '.join(faults)}")
 
@@ -257,10 +265,7 @@ def _entry(
     if ignored := [key for key in _WITHOUT_MEANING if key in given]:
         notes.append(f"line {line}, {one.name}: without meaning here and passed over: {', '.join(ignored)}")
     if one.dtype is None:
-        notes.append(
-            f"line {line}, {one.name}: no dtype, so it computes in {settings.precision}: VoiceFixer's weights are "
-            "float32, and Harmony Speech Engine's default, bfloat16, would change what comes out"
-        )
+        notes.append(f"line {line}, {one.name}: no dtype, so it computes in {settings.precision}: {_why(settings)}")
     return ModelEntry(
         name=one.name,
         model_type=one.model_type,

@@ -110,6 +110,11 @@ def test_the_example_of_its_documentation_is_read_as_it_is(tmp_path):
     assert sum("float32" in note and "bfloat16" in note for note in catalog.notes) == 2
 
 
+def test_the_note_about_a_dtype_that_is_not_given_says_what_holds(tmp_path):
+    notes = read(tmp_path, DOCUMENTED, precision="bf16").notes
+    assert all("computes in bf16: VFQ_PRECISION says so" in note for note in notes)
+
+
 def test_its_shipped_file_is_read_as_it_is_and_what_is_for_others_is_passed_over(tmp_path):
     catalog = read(tmp_path, SHIPPED)
     assert [(one.name, one.device, one.max_batch_size) for one in catalog.entries] == [

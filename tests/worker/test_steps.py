@@ -179,6 +179,7 @@ def test_a_mel_may_come_as_a_restorer_gives_it(bench):
         (np.ones((1, 2, 10, 128), np.float32), "mel_invalid", "[C, 1, T, 128]"),
         (np.ones((1, 1, 1, 10, 128), np.float32), "mel_invalid", "[1, 1, 1, 10, 128]"),
         (np.full((10, 128), 1e300), "mel_invalid", "infinite"),
+        (np.full((10, 128), 1e30), "mel_invalid", "above"),
     ],
 )
 def test_a_mel_that_cannot_be_vocoded_says_why(bench, array, code, words):

@@ -18,6 +18,8 @@ from worker.receipts.hashing import PassingHash
 from worker.task import Task
 
 _MAX_CHANNELS = 8
+_HIGHEST = 1e12
+"""Full scale makes magnitudes of some hundreds, and decoders let 120 dB above it pass; vocoders square them."""
 
 
 class MelError(ArrayFormatError):
@@ -100,6 +102,8 @@ def _write_pieces(task: Task, mel: "_Measured", header: ArrayHeader, plan: Plan)
         piece = _read_rows(mel, header, plan, window.mel_start, window.mel_stop)
         if not np.isfinite(piece).all() or (piece < 0).any():
             raise MelError("the mel holds NaN, infinite or negative numbers; magnitudes are finite and not negative")
+        if (piece > _HIGHEST).any():
+            raise MelError(f"the mel holds magnitudes above {_HIGHEST:g}, which no recording has")
         mel.peak = max(mel.peak, float(piece.max(initial=0.0)))
         put_array(task.ctx.store, task.own(chunk_key(task.job_id, "restore", window.index, plan.attempt)), piece)
 

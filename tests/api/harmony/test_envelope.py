@@ -127,3 +127,10 @@ def test_a_caller_may_pause_again_once_its_answer_comes(api: Api):
         told(answer, 504, "TimeoutError")
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0
         connection.close()
+
+
+def test_numbers_are_taken_as_json_has_them(api: Api):
+    for rate, status in ((44100.0, 400), (44100.5, 400), ("44100", 400), (True, 400)):
+        body = {"model": "voicefixer", "source_audio": "", "output_options": {"sample_rate": rate}}
+        error = told(api.client.post(CONVERT, json=body), status, "BadRequestError")
+        assert ("source_audio is empty" in error["message"]) is (rate == 44100.0)

@@ -78,6 +78,7 @@ def test_filters_come_before_in_their_order_and_theirs_before_them():
         ({"model": "mine", "output_options": {"sample_rate": 8000}}, 400, "output_options.sample_rate"),
         ({"model": "other", "output_options": {"format": "npy"}}, 400, "output_options.format"),
         ({"model": "voicefixer", "output_options": {"format": "aac"}}, 400, "wav, flac"),
+        ({"model": "voicefixer", "output_options": {"format": ""}}, 400, "wav, flac"),
         ({"model": "voicefixer", "output_options": {"format": "mp3", "sample_rate": 96000}}, 400, "sample_rate"),
         ({"model": "voicefixer", "pre_processing_filters": [{"model": "mine"}]}, 400, "format wav"),
         ({"model": "other", "pre_processing_filters": [{"model": "voicefixer"}]}, 400, "takes a mel"),
