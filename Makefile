@@ -74,7 +74,7 @@ schema: $(STAMPS)/dev ## a client that knows the OpenAPI document alone, against
 	@$(PY) -m bench.schema $(ARGS)
 
 clean: ## remove the environments and everything made
-	@rm -rf .venv .venv-swift .venv-swift-data build demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-swift .venv-swift-data build demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
 
 # Every step of the set-up in one rule; tools/environment.sh does it and leaves the stamp.
 $(STAMPS)/%:
