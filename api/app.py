@@ -5,7 +5,7 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from pydantic import ValidationError
 
-from api import access, describe, problems
+from api import describe
 from api.auth import door
 from api.batches import describe as describe_batches
 from api.batches.routes import batches
@@ -15,11 +15,12 @@ from api.harmony import describe as describe_harmony
 from api.harmony import envelope
 from api.harmony.routes import harmony
 from api.health import health
-from api.jobs import jobs
+from api.http import access, problems
+from api.jobs.options import say
+from api.jobs.receipts import receipts
+from api.jobs.results import results
+from api.jobs.routes import jobs
 from api.monitoring import routes as metrics
-from api.options import say
-from api.receipts import receipts
-from api.results import results
 from api.services import connected
 from api.uploads.describe import components as of_uploads
 from api.uploads.routes import uploads

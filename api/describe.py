@@ -7,9 +7,9 @@ from flask_openapi3.models.tag import Tag
 from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, Field, create_model
 
-from api.options import JobRequest
-from api.problems import MEDIA_TYPE, Problem
-from api.schemas import JobPage, JobView
+from api.http.problems import MEDIA_TYPE, Problem
+from api.jobs.options import JobRequest
+from api.jobs.schemas import JobPage, JobView
 from shared.formats import FORMATS
 from shared.jobs import JobOptions, OutputRequest
 from shared.receipt import Receipt

@@ -12,10 +12,10 @@ from flask import Response, request
 from pydantic import BaseModel, Field
 from redis.client import NEVER_DECODE
 
-from api.access import body_was_read
 from api.caller import caller
 from api.errors import IdempotencyKeyInvalid, IdempotencyKeyReused
-from api.sent import Sent
+from api.http.access import body_was_read
+from api.jobs.sent import Sent
 from api.services import Services, services
 from api.taking import derived_id, taking
 from shared import log

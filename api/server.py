@@ -15,8 +15,8 @@ from gunicorn import glogging  # type: ignore[import-untyped]
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
-from api import unread
 from api.app import create_app
+from api.http import unread
 from api.watching.line import STOPPING
 from shared import log
 from shared.errors import QueueUnavailable

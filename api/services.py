@@ -7,9 +7,9 @@ import redis
 from flask import Flask, current_app
 from redis.lock import Lock
 
-from api.admission import Admission
 from api.auth.rates import Rates
 from api.auth.ring import KeyRing
+from api.jobs.admission import Admission
 from api.watching.hub import Hub
 from api.watching.places import Places
 from api.webhooks.connections import Webhooks, open_webhooks

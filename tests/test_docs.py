@@ -13,7 +13,7 @@ import typer
 from pydantic import BaseModel
 
 from api import errors as api_errors
-from api.schemas import OF_SOME_INPUTS, JobView
+from api.jobs.schemas import OF_SOME_INPUTS, JobView
 from cli.main import app
 from shared.receipt import Receipt
 from shared.settings import NOT_SETTINGS, PREFIX, Settings

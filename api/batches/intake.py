@@ -6,8 +6,8 @@ from typing import Any
 
 from api.batches.errors import CustomIdTaken, InvalidBatch
 from api.errors import MOST_NAMED, FieldError, RequestError, Unprocessable
-from api.options import JobRequest, read_options
-from api.strictjson import NotJson, parse
+from api.http.strictjson import NotJson, parse
+from api.jobs.options import JobRequest, read_options
 from shared.batches.items import LineTooLong, lines_of
 from shared.batches.model import MAX_CUSTOM_ID, Item, ItemFault
 from shared.batches.names import digest

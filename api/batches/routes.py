@@ -15,9 +15,9 @@ from api.batches.lookup import BatchPath, existing
 from api.batches.schemas import dump_batch
 from api.caller import caller
 from api.describe import ANY_ERROR, RETRY_AFTER
+from api.http.names import disposition
 from api.idempotency import OnceHeader, once
-from api.names import disposition
-from api.sent import Sent
+from api.jobs.sent import Sent
 from api.services import services
 from api.watching.line import Line
 from api.watching.prefer import DeleteHeader

@@ -6,8 +6,8 @@ from flask import url_for
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from api.document.exclusive import one_of
-from api.options import InputReference
-from api.schemas import Time, rfc3339
+from api.jobs.options import InputReference
+from api.jobs.schemas import Time, rfc3339
 from shared.batches.model import MAX_CUSTOM_ID, BatchRecord, BatchStatus, Counts, ItemFault
 from shared.jobs import JobOptions, Status
 from shared.webhooks.events import MOST_URL, URL_PATTERN, BatchEvent, shown_url

@@ -7,11 +7,9 @@ from typing import IO, Any, TypeVar
 
 from flask import Request
 
-from api.access import body_was_read
 from api.batches.errors import BatchEmpty, BatchNotFound, BatchNotOpen, CustomIdTaken, InvalidBatch, TooManyBatches
 from api.batches.intake import Intake, Placed, from_jsonl, from_list
 from api.batches.schemas import BatchHead
-from api.bodies import json_body, refuse_encoded
 from api.caller import caller
 from api.errors import (
     BeingTakenIn,
@@ -22,12 +20,13 @@ from api.errors import (
     UnsupportedMedia,
     UploadTooLarge,
 )
-from api.forms import pieces
-from api.options import InputReference, read_options, validated
-from api.sent import Sent
+from api.http.access import body_was_read
+from api.http.bodies import json_body, pieces, refuse_encoded
+from api.http.strictjson import NotJson, parse
+from api.jobs.options import InputReference, read_options, validated
+from api.jobs.sent import Sent
+from api.jobs.submit import named_input
 from api.services import Services
-from api.strictjson import NotJson, parse
-from api.submit import named_input
 from api.taking import taking
 from api.webhooks.guard import refuse_bad_url
 from shared import log

@@ -8,7 +8,7 @@ from flask import Response, url_for
 
 from api.errors import ResultGone
 from api.harmony.convert import Converted
-from api.names import disposition
+from api.http.names import disposition
 from api.services import Services
 from shared.errors import ObjectMissing
 from shared.jobs import JobOutput

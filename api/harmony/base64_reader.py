@@ -2,8 +2,8 @@
 
 import binascii
 
-from api.forms import Sink
 from api.harmony.errors import AudioTooLarge, BadBase64
+from api.http.bodies import Sink
 
 _BLANK = b" \t\r\n"
 _DATA_URL = b"data:"

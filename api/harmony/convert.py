@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from flask import Request, url_for
 
-from api.accept import Ticket, accept, forget_objects
-from api.access import about_job
 from api.caller import caller
-from api.canceling import cancel_job
 from api.errors import FileEmpty, RequestError, TooManyStreams
 from api.harmony.errors import ConvertFailed, ConvertInvalid, ConvertLate, ConvertStopped, ServerStops
 from api.harmony.receive import receive
 from api.harmony.steps import Step, read_steps
-from api.schemas import is_over
+from api.http.access import about_job
+from api.jobs.accept import Ticket, accept, forget_objects
+from api.jobs.canceling import cancel_job
+from api.jobs.schemas import is_over
 from api.services import Services
 from api.watching.line import Line
 from api.watching.wait import until_over

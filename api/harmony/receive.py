@@ -5,16 +5,15 @@ from typing import IO
 from flask import Request
 from pydantic import ValidationError
 
-from api.access import body_was_read
-from api.bodies import refuse_encoded
 from api.errors import UnsupportedMedia
-from api.forms import FORM_BYTES, Sink, pieces
 from api.harmony.base64_reader import Base64Reader
 from api.harmony.errors import AudioTooLarge, ConvertInvalid, RestTooLarge
 from api.harmony.schemas import ConvertRequest
 from api.harmony.split_json import SplitJson
-from api.options import say
-from api.strictjson import NotJson, parse
+from api.http.access import body_was_read
+from api.http.bodies import FORM_BYTES, Sink, pieces, refuse_encoded
+from api.http.strictjson import NotJson, parse
+from api.jobs.options import say
 
 _AUDIO = "source_audio"
 #: A body may be larger than its audio by so much: base64, escapes (PHP writes every / as \/), line breaks.

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 
-from api.strictjson import NotJson
+from api.http.strictjson import NotJson
 
 _STRUCTURE = re.compile(rb'["{}\[\]:,]')
 _IN_STRING = re.compile(rb'["\\]')

@@ -1,8 +1,8 @@
 """An upload as the recording of a job."""
 
-from api.accept import forget_objects
 from api.caller import caller
 from api.errors import FieldError, InputMissing, InputTooLarge
+from api.jobs.accept import forget_objects
 from api.services import Services
 from api.uploads.errors import UploadNotCompleted
 from shared.jobs import JobInput

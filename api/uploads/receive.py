@@ -4,8 +4,8 @@ import hashlib
 import secrets
 from typing import IO
 
-from api.access import body_was_read
-from api.forms import pieces
+from api.http.access import body_was_read
+from api.http.bodies import pieces
 from api.services import Services
 from api.uploads.errors import UploadCompleted, UploadNotFound
 from api.uploads.ways import mismatch, other_bytes

@@ -7,9 +7,9 @@ from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import describe as common
-from api.bodies import json_body, json_body_or_nothing
 from api.errors import UnsupportedMedia
-from api.options import validated
+from api.http.bodies import json_body, json_body_or_nothing
+from api.jobs.options import validated
 from api.services import Services, services
 from api.taking import taking
 from api.uploads import describe

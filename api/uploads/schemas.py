@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-from api.schemas import Time, rfc3339
+from api.jobs.schemas import Time, rfc3339
 from shared.records import Upload
 from shared.storage.interface import MAX_PARTS
 from shared.whole import Whole

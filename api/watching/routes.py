@@ -6,8 +6,8 @@ from pydantic import BaseModel, Field
 
 from api import describe
 from api.errors import TooManyStreams
-from api.lookup import JobPath, existing
-from api.schemas import is_over, urls_of
+from api.jobs.lookup import JobPath, existing
+from api.jobs.schemas import is_over, urls_of
 from api.services import services
 from api.watching.describe import EVENTS_RESPONSES
 from api.watching.line import Line

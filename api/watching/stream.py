@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from api.schemas import Urls, dump, is_over
+from api.jobs.schemas import Urls, dump, is_over
 from api.services import Services
 from api.watching.hub import PROGRESS_SECONDS, Watch
 from api.watching.line import Line

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flask import Response, request
 
-from api.schemas import is_over
+from api.jobs.schemas import is_over
 from api.services import services
 from api.watching.line import Line
 from api.watching.prefer import read_preferences

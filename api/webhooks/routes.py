@@ -8,10 +8,10 @@ from flask import Response, jsonify, request, url_for
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, Field
 
-from api.bodies import json_body
 from api.caller import caller
-from api.lookup import JobPath, existing
-from api.options import validated
+from api.http.bodies import json_body
+from api.jobs.lookup import JobPath, existing
+from api.jobs.options import validated
 from api.services import services
 from api.webhooks import describe
 from api.webhooks.errors import DeliveryNotFound, TooManyTests, TooManyWebhooks, WebhookAway, WebhookNotFound

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from api.document.exclusive import one_text
-from api.schemas import Time, rfc3339
+from api.jobs.schemas import Time, rfc3339
 from shared.webhooks.deliveries import HOOK, Delivery, State
 from shared.webhooks.events import ENDPOINT_EVENTS, MOST_URL, Event, shown_url
 from shared.webhooks.secrets import Secrets

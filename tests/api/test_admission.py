@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from api.admission import Admission
+from api.jobs.admission import Admission
 from shared.errors import StorageUnavailable
 from shared.storage import open_storage
 from tests.api.conftest import Api, folder_settings, make_api
@@ -21,7 +21,7 @@ def small(clean_redis, tmp_path) -> Api:
 @pytest.fixture
 def asks_each_time(monkeypatch):
     """What was found before does not hold."""
-    monkeypatch.setattr("api.admission._HOLDS_SECONDS", 0.0)
+    monkeypatch.setattr("api.jobs.admission._HOLDS_SECONDS", 0.0)
 
 
 class Unread(io.RawIOBase):
@@ -125,7 +125,7 @@ class Counted:
 
 def test_what_was_found_holds_for_a_moment_good_or_bad(api: Api, monkeypatch):
     moment = [1000.0]
-    monkeypatch.setattr("api.admission.time.monotonic", lambda: moment[0])
+    monkeypatch.setattr("api.jobs.admission.time.monotonic", lambda: moment[0])
     store = Counted()
     admission = Admission(api.settings, api.records, store, [])
 

@@ -293,7 +293,7 @@ def test_a_webhook_is_checked_and_shown_without_its_secret(api: Api):
 
 def test_a_webhook_of_all_items_is_looked_up_once(api: Api, monkeypatch):
     asked = []
-    monkeypatch.setattr("api.options.refuse_bad_url", lambda url, *_: asked.append(url))
+    monkeypatch.setattr("api.jobs.options.refuse_bad_url", lambda url, *_: asked.append(url))
     options = json.dumps({"webhook": "http://example.org/"})
     made(post(api, lines(*(line(str(n)) for n in range(50))), options=options))
     assert len([one for one in asked if one]) <= 2

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from api.errors import MOST_NAMED, Unprocessable
-from api.strictjson import NamedTwice, parse
+from api.http.strictjson import NamedTwice, parse
 from bench.fuzz.door import fuzz_door, judge
 from bench.fuzz.http import crafted, form, part
 

@@ -172,7 +172,7 @@ def test_a_form_of_what_the_document_suggests_is_a_job(api: Api, document):
         if suggested is not None:
             fields[name] = suggested if isinstance(suggested, str) else json.dumps(suggested)
     assert {"stages", "mode", "output", "metadata", "options"} <= set(fields)
-    assert api.submit(**fields)["options"] == api.submit()["options"]
+    assert api.jobs.submit(**fields)["options"] == api.jobs.submit()["options"]
 
 
 def test_the_json_that_the_document_suggests_is_a_job(api: Api, document):
@@ -202,7 +202,7 @@ def test_what_the_api_answers_is_what_the_document_says(api: Api, document):
     check(api.client.get("/v1/jobs?limit=0"), "/v1/jobs")
     check(api.client.post(f"/v1/jobs/{job_id}/cancel"), f"{job}/cancel", "post")
     check(api.client.get("/v1/jobs/x"), job)
-    failed = api.submit()["id"]
+    failed = api.jobs.submit()["id"]
     api.fail(failed)
     check(api.client.get(f"/v1/jobs/{failed}"), job)
     check(api.client.get(f"/v1/jobs/{failed}", headers={"Prefer": "wait=5"}), job)

@@ -9,7 +9,7 @@ import pytest
 import redis
 from redis.lock import Lock
 
-from api import submit
+from api.jobs.routes import submit
 from shared.errors import QueueUnavailable
 from shared.keys import source_key
 from shared.records import JobRecords
@@ -62,7 +62,7 @@ def test_a_job_is_found_under_its_callers_name(api: Api):
 
 
 def test_a_name_that_looks_like_an_id_is_a_name(api: Api):
-    other = api.submit()["id"]
+    other = api.jobs.submit()["id"]
     made = put(api, other)
     assert (made.status_code, made.json["client_id"]) == (202, other)
     assert made.json["id"] != other

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from api.problems import MEDIA_TYPE
+from api.http.problems import MEDIA_TYPE
 from shared.access import KeyShelf
 from tests.api.conftest import Api, make_api
 from tests.api.test_keys import key

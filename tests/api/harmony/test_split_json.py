@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.harmony.split_json import SplitJson
-from api.strictjson import NotJson
+from api.http.strictjson import NotJson
 
 NAME = "source_audio"
 #: What is escaped as two halves is handed on as two question marks: no base64 has it.

@@ -4,9 +4,9 @@ import re
 
 from pydantic import BaseModel, Field
 
-from api.access import about_job
 from api.caller import caller
 from api.errors import JobNotFound, MalformedJobId
+from api.http.access import about_job
 from api.services import services
 from api.taking import derived_id
 from shared.jobs import Job

@@ -1,13 +1,41 @@
-"""JSON bodies of requests."""
+"""Bodies of requests, as they come in: in pieces, or whole where they must be JSON."""
 
-from typing import IO
+from collections.abc import Iterator
+from typing import IO, Protocol
 
 from flask import Request
 
-from api.access import body_was_read
-from api.errors import FieldError, FormTooLarge, InvalidJson, Unprocessable, UnsupportedMedia
-from api.forms import FORM_BYTES, pieces
-from api.strictjson import NamedTwice, NotJson, parse
+from api.errors import FieldError, FormTooLarge, InvalidJson, Unprocessable, UnsupportedMedia, UploadIncomplete
+from api.http.access import body_was_read
+from api.http.strictjson import NamedTwice, NotJson, parse
+
+PIECE = 256 * 1024
+#: All that a body may hold beside a file: JSON, or the fields and part headers of a form.
+FORM_BYTES = 1024 * 1024
+
+
+class Sink(Protocol):
+    """Where the bytes of a file go: an ObjectWriter, or what stands for one."""
+
+    def write(self, data: bytes) -> int:
+        """Take a piece."""
+        ...
+
+
+def pieces(stream: IO[bytes]) -> Iterator[bytes]:
+    """Read a request's body to its end.
+
+    Raises:
+        UploadIncomplete: if the connection breaks or its framing does.
+    """
+    while True:
+        try:
+            piece = stream.read(PIECE)
+        except Exception as error:  # whatever the server raises for a broken body
+            raise UploadIncomplete("The body of the request ended before it was whole; send it again.") from error
+        if not piece:
+            return
+        yield piece
 
 
 def refuse_encoded(request: Request) -> None:

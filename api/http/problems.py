@@ -8,8 +8,8 @@ from flask import Flask, Response, current_app, request
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException
 
-from api.access import address, request_id
 from api.errors import FieldError, RequestError
+from api.http.access import address, request_id
 from shared import log
 from shared.errors import InvalidRequest, QueueUnavailable, ServiceError, StorageError
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO, Protocol
+from typing import IO
 
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, State
@@ -18,24 +18,14 @@ from api.errors import (
     UploadTooLarge,
     pointer,
 )
-from api.fields import is_option
+from api.http.bodies import FORM_BYTES, Sink, pieces
+from api.jobs.fields import is_option
 
-PIECE = 256 * 1024
-#: All that is not the file: fields, part headers.
-FORM_BYTES = 1024 * 1024
 FORM_PARTS = 100
 
 _MISSING = "The form needs one part `file`, with a file name, that holds the recording."
 
 _NO_FORM = "The body is not the multipart form that its Content-Type promises; check boundary and part headers."
-
-
-class Sink(Protocol):
-    """Where the bytes of a file go: an ObjectWriter, or what stands for one."""
-
-    def write(self, data: bytes) -> int:
-        """Take a piece."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -45,22 +35,6 @@ class Upload:
     filename: str
     size: int
     fields: list[tuple[str, str]]
-
-
-def pieces(stream: IO[bytes]) -> Iterator[bytes]:
-    """Read a request's body to its end.
-
-    Raises:
-        UploadIncomplete: if the connection breaks or its framing does.
-    """
-    while True:
-        try:
-            piece = stream.read(PIECE)
-        except Exception as error:  # whatever the server raises for a broken body
-            raise UploadIncomplete("The body of the request ended before it was whole; send it again.") from error
-        if not piece:
-            return
-        yield piece
 
 
 def receive(stream: IO[bytes], boundary: bytes, out: Sink, *, max_bytes: int) -> Upload:

@@ -12,16 +12,16 @@ from api import cursor, describe
 from api.batches.items import page_of_jobs
 from api.batches.lookup import existing as existing_batch
 from api.caller import caller
-from api.canceling import cancel_job
 from api.errors import JobOver, MalformedJobId
 from api.idempotency import OnceHeader, once, see_again
-from api.lookup import CLIENT_ID, CLIENT_ID_RULE, JobPath, existing, unknown
-from api.receipts import receipt_of
-from api.retry import retry
-from api.schemas import dump, dump_whole, etag, is_over
-from api.sent import Sent
+from api.jobs.canceling import cancel_job
+from api.jobs.lookup import CLIENT_ID, CLIENT_ID_RULE, JobPath, existing, unknown
+from api.jobs.receipts import receipt_of
+from api.jobs.retry import retry
+from api.jobs.schemas import dump, dump_whole, etag, is_over
+from api.jobs.sent import Sent
+from api.jobs.submit import new_ticket, read_in_vain, submit
 from api.services import Services, services
-from api.submit import new_ticket, read_in_vain, submit
 from api.taking import derived_id, taking
 from api.watching.line import Line
 from api.watching.prefer import DeleteHeader, PreferHeader

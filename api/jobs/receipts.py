@@ -6,8 +6,8 @@ from pydantic import ValidationError
 
 from api import describe
 from api.errors import ReceiptGone
-from api.lookup import JobPath, existing
-from api.results import why_not
+from api.jobs.lookup import JobPath, existing
+from api.jobs.results import why_not
 from api.services import Services, services
 from shared import log
 from shared.errors import ObjectMissing

@@ -5,9 +5,6 @@ from dataclasses import replace
 
 from flask import Request
 
-from api.accept import Ticket, accept, forget_objects
-from api.access import about_job, body_was_read
-from api.bodies import json_body, refuse_encoded
 from api.caller import caller
 from api.errors import (
     FieldError,
@@ -18,10 +15,13 @@ from api.errors import (
     UnsupportedMedia,
     UrlNotCalled,
 )
-from api.fields import from_fields
-from api.forms import FORM_BYTES, upload_too_large
-from api.options import InputReference, JobRequest, possible_options, read_options
-from api.sent import Nowhere, Sent
+from api.http.access import about_job, body_was_read
+from api.http.bodies import FORM_BYTES, json_body, refuse_encoded
+from api.jobs.accept import Ticket, accept, forget_objects
+from api.jobs.fields import from_fields
+from api.jobs.forms import upload_too_large
+from api.jobs.options import InputReference, JobRequest, possible_options, read_options
+from api.jobs.sent import Nowhere, Sent
 from api.services import Services
 from api.uploads.inputs import uploaded_input
 from shared.inputs import InputRefused, input_to_fetch, stored_input

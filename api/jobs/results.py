@@ -12,9 +12,9 @@ from api.errors import (
     JobNotFinished,
     ResultGone,
 )
-from api.lookup import JobPath, existing
-from api.names import disposition
-from api.ranges import choose
+from api.http.names import disposition
+from api.http.ranges import choose
+from api.jobs.lookup import JobPath, existing
 from api.reach import clients_reach_storage
 from api.services import services
 from shared.errors import ObjectMissing

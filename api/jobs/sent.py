@@ -7,7 +7,8 @@ from typing import IO
 from flask import Request
 
 from api.errors import MalformedForm
-from api.forms import Sink, Upload, pieces, receive, upload_too_large
+from api.http.bodies import Sink, pieces
+from api.jobs.forms import Upload, receive, upload_too_large
 
 _BYTES = 16
 _FORM = "multipart/form-data"

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from api import strictjson
 from api.errors import FieldError, Unprocessable, pointer
+from api.http import strictjson
 from shared.jobs import JobOptions, OutputRequest
 
 Path = tuple[str, ...]

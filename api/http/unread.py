@@ -5,8 +5,8 @@ from typing import Any
 
 from gunicorn import util  # type: ignore[import-untyped]
 
-from api.access import HEADER
-from api.problems import MEDIA_TYPE, Problem
+from api.http.access import HEADER
+from api.http.problems import MEDIA_TYPE, Problem
 
 _MOST_DETAIL = 200
 

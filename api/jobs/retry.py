@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from flask import Request
 
-from api.accept import accept, forget_objects
-from api.access import about_job
-from api.bodies import json_body
 from api.errors import JobNotRetryable, OptionsConflict, SourceGone, Unprocessable, UnsupportedMedia
-from api.options import InputReference, read_options
-from api.sent import Sent
+from api.http.access import about_job
+from api.http.bodies import json_body
+from api.jobs.accept import accept, forget_objects
+from api.jobs.options import InputReference, read_options
+from api.jobs.sent import Sent
+from api.jobs.submit import known_by, named_input, new_ticket
 from api.services import Services
-from api.submit import known_by, named_input, new_ticket
 from shared.errors import ObjectMissing
 from shared.jobs import Following, Job, JobInput, JobOptions, Status
 from shared.keys import source_key
