@@ -107,7 +107,7 @@ class World:
 
     def _jobs(self) -> list[str]:
         api = self.api
-        waiting, running, failed, canceled = (api.jobs.submit()["id"] for _ in range(4))
+        waiting, running, failed, canceled = (api.submit()["id"] for _ in range(4))
         api.begin(running)
         api.fail(failed)
         api.client.post(f"/v1/jobs/{canceled}/cancel")
@@ -119,7 +119,7 @@ class World:
         for one in found:
             self.api.client.delete(f"/v1/webhooks/{one['id']}")
         self._endpoint = self.api.client.post("/v1/webhooks", json={"url": ELSEWHERE}).json["id"]
-        job = self.api.jobs.submit()["id"]
+        job = self.api.submit()["id"]
         self.api.fail(job)
         return str(self.api.client.get(f"/v1/jobs/{job}/deliveries").json["deliveries"][0]["id"])
 

@@ -278,7 +278,7 @@ def test_a_stream_is_for_those_who_see_the_job(api: Api):
 
 def test_a_stream_that_is_never_read_keeps_no_place(api: Api):
     one = make_api(api.settings.model_copy(update={"api_watchers": 1}), api.store)
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     for _ in range(3):
         for ask in (one.client.head, one.client.get):
             answer = ask(f"/v1/jobs/{job_id}/events")
@@ -290,7 +290,7 @@ def test_a_stream_that_is_silent_says_so_and_comes_to_an_end(api: Api, monkeypat
     monkeypatch.setattr("api.watching.stream._COMMENT_SECONDS", 0.3)
     monkeypatch.setattr("api.watching.stream._LONGEST_SECONDS", 1.0)
     monkeypatch.setattr("api.watching.stream.NOTICE_SECONDS", 0.05)
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     text = api.client.get(f"/v1/jobs/{job_id}/events").text
     pieces = text.split("\n\n")
     assert [piece for piece in pieces[2:] if piece] == [": still here"] * 3
@@ -298,7 +298,7 @@ def test_a_stream_that_is_silent_says_so_and_comes_to_an_end(api: Api, monkeypat
 
 
 def test_a_job_of_a_record_that_was_rebuilt_is_told_once_too(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     api.succeed(job_id)
     api.redis.hdel(f"vfq:job:{{{job_id}}}", "event")
     events = list(events_of(iter(api.client.get(f"/v1/jobs/{job_id}/events").text.splitlines())))

@@ -121,7 +121,7 @@ def test_a_job_whose_message_cannot_be_sent_is_in_and_the_message_is_missed(api:
 
 
 def test_a_folder_that_is_gone_is_told(api: Api, tmp_path):
-    url = api.succeed(api.jobs.submit()["id"])
+    url = api.succeed(api.submit()["id"])
     listed = api.client.get("/v1/jobs").json["jobs"]
     shutil.rmtree(tmp_path / "store")
     unavailable(submit(api), "storage_unavailable")
@@ -177,7 +177,7 @@ def test_a_job_whose_objects_cannot_be_deleted_stays_to_be_deleted_again(api: Ap
                 raise StorageUnavailable("away")
             return api.store.delete_prefix(prefix)
 
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     api.succeed(job_id)
     store = Stuck()
     client = make_api(api.settings, store).client

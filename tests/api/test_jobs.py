@@ -18,7 +18,7 @@ def ids(answer):
 
 
 def test_a_job_is_told_from_the_first_chunk_to_the_result(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     api.split(job_id)
     api.work(job_id, Piece("restore", 0), model="VoiceFixerRestorer sha256:ab cuda bf16 cuda:1")
     half = api.client.get(f"/v1/jobs/{job_id}").json
@@ -45,7 +45,7 @@ def test_a_job_is_told_from_the_first_chunk_to_the_result(api: Api):
 
 
 def test_a_failed_job_tells_why(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     api.fail(job_id)
     job = api.client.get(f"/v1/jobs/{job_id}").json
     assert job["status"] == "failed"
@@ -54,7 +54,7 @@ def test_a_failed_job_tells_why(api: Api):
 
 
 def test_a_job_whose_piece_came_to_nothing_again_and_again_tells_how_often_and_why(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     for _ in range(api.settings.max_attempts):
         api.records.use_up(job_id, api.begin(job_id), "memory ran out")
     error = api.client.get(f"/v1/jobs/{job_id}").json["error"]
@@ -63,7 +63,7 @@ def test_a_job_whose_piece_came_to_nothing_again_and_again_tells_how_often_and_w
 
 
 def test_a_job_whose_deadline_has_passed_is_over(api: Api):
-    job_id = api.jobs.submit(deadline_seconds="0.001")["id"]
+    job_id = api.submit(deadline_seconds="0.001")["id"]
     repairs = open_repairs(api.settings)
     while not repairs.expire():
         time.sleep(0.001)
@@ -77,7 +77,7 @@ def test_a_job_whose_deadline_has_passed_is_over(api: Api):
 
 
 def test_an_unchanged_job_is_not_sent_again(api: Api):
-    first, second = api.jobs.submit()["id"], api.jobs.submit()["id"]
+    first, second = api.submit()["id"], api.submit()["id"]
     answer = api.client.get(f"/v1/jobs/{second}")
     assert answer.headers["Retry-After"] == "1"
     assert answer.headers["Cache-Control"] == "no-store"
@@ -108,12 +108,12 @@ def test_what_is_no_id_is_not_found_anywhere(api: Api, job_id):
 
 
 def test_pages_follow_each_other_while_new_jobs_come_in(api: Api):
-    old = [api.jobs.submit()["id"] for _ in range(5)][::-1]
+    old = [api.submit()["id"] for _ in range(5)][::-1]
     page = api.client.get("/v1/jobs?limit=2")
     seen = ids(page)
     while page.json["next"]:
         assert page.headers["Link"] == f'<{page.json["next"]}>; rel="next"'
-        api.jobs.submit()
+        api.submit()
         page = api.client.get(page.json["next"])
         seen += ids(page)
     assert seen == old
@@ -121,14 +121,14 @@ def test_pages_follow_each_other_while_new_jobs_come_in(api: Api):
 
 
 def test_a_last_page_that_is_full_has_no_next(api: Api):
-    api.jobs.submit()
-    api.jobs.submit()
+    api.submit()
+    api.submit()
     assert api.client.get("/v1/jobs?limit=2").json["next"] is None
     assert api.client.get("/v1/jobs").json["next"] is None
 
 
 def test_deleted_jobs_leave_no_hole_in_the_pages(api: Api):
-    jobs = [api.jobs.submit()["id"] for _ in range(6)][::-1]
+    jobs = [api.submit()["id"] for _ in range(6)][::-1]
     page = api.client.get("/v1/jobs?limit=2")
     for job_id in jobs[1:4]:  # the one that the cursor names among them
         api.client.delete(f"/v1/jobs/{job_id}")
@@ -137,7 +137,7 @@ def test_deleted_jobs_leave_no_hole_in_the_pages(api: Api):
 
 
 def test_jobs_are_listed_by_state(api: Api):
-    first, second, third = (api.jobs.submit()["id"] for _ in range(3))
+    first, second, third = (api.submit()["id"] for _ in range(3))
     api.succeed(first)
     api.begin(second)
     assert ids(api.client.get("/v1/jobs?status=succeeded")) == [first]
@@ -149,7 +149,7 @@ def test_jobs_are_listed_by_state(api: Api):
 def test_the_next_page_keeps_the_filter(api: Api):
     wanted = []
     for number in range(4):
-        job_id = api.jobs.submit()["id"]
+        job_id = api.submit()["id"]
         if number % 2:
             api.begin(job_id)
             wanted.append(job_id)
@@ -159,11 +159,11 @@ def test_the_next_page_keeps_the_filter(api: Api):
 
 
 def test_jobs_are_listed_from_a_time_on(api: Api):
-    api.jobs.submit()
+    api.submit()
     time.sleep(0.001)
     between = datetime.now(UTC).isoformat()
     time.sleep(0.001)
-    young = api.jobs.submit()["id"]
+    young = api.submit()["id"]
     assert ids(api.client.get("/v1/jobs", query_string={"created_after": between})) == [young]
 
 
@@ -203,7 +203,7 @@ def test_a_waiting_job_is_canceled_at_once_and_keeps_what_was_sent(stored_api: A
 
 
 def test_a_running_job_is_canceled_by_its_workers(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     claim = api.begin(job_id)
     for _ in range(2):
         answer = api.client.post(f"/v1/jobs/{job_id}/cancel")
@@ -214,7 +214,7 @@ def test_a_running_job_is_canceled_by_its_workers(api: Api):
 
 
 def test_a_running_job_at_which_no_worker_is_is_canceled_at_once(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     api.split(job_id)
     answer = api.client.post(f"/v1/jobs/{job_id}/cancel")
     assert (answer.status_code, answer.json["status"]) == (202, "canceled")
@@ -222,7 +222,7 @@ def test_a_running_job_at_which_no_worker_is_is_canceled_at_once(api: Api):
 
 @pytest.mark.parametrize("end", ["succeed", "fail", "cancel"])
 def test_a_job_that_is_over_cannot_be_canceled(api: Api, end):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     {"succeed": api.succeed, "fail": api.fail, "cancel": api.records.cancel}[end](job_id)
     answer = api.client.post(f"/v1/jobs/{job_id}/cancel")
     assert (answer.status_code, answer.json["code"]) == (409, "job_over")
@@ -243,13 +243,13 @@ def test_deleting_a_finished_job_leaves_nothing_of_it(stored_api: Api):
 
 
 def test_deleting_a_waiting_job_needs_no_worker(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     assert api.client.delete(f"/v1/jobs/{job_id}").status_code == 204
     assert api.objects() == []
 
 
 def test_deleting_a_running_job_cancels_it_first(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     claim = api.begin(job_id)
     for preferred in ("respond-async", "wait=0"):
         answer = api.client.delete(f"/v1/jobs/{job_id}", headers={"Prefer": preferred})
@@ -260,7 +260,7 @@ def test_deleting_a_running_job_cancels_it_first(api: Api):
 
 
 def test_what_stops_within_seconds_is_deleted_at_the_first_time_of_asking(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     claim = api.begin(job_id)
     timer = Timer(0.3, api.records.abandon, [job_id, claim])
     timer.start()
@@ -279,7 +279,7 @@ def test_a_recording_that_was_in_storage_stays_there(api: Api):
 
 
 def test_a_record_that_cannot_be_read_hides_no_other(api: Api):
-    job_id, bad = (api.jobs.submit()["id"] for _ in range(2))
+    job_id, bad = (api.submit()["id"] for _ in range(2))
     (key,) = api.redis.keys(f"*{bad}*:doc")
     api.redis.set(key, "\0\0\x02{}")
     answer = api.client.get("/v1/jobs")

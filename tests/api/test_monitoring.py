@@ -49,10 +49,10 @@ def test_figures_are_those_of_the_jobs(api: Api):
     assert before["up['redis']"] == 1
     assert by_status(before, "interactive") == by_status(before, "bulk") == {}
     assert before["jobs_created_total"] == before["oldest_queued_job_seconds['bulk']"] == 0
-    done, failed, running, stopping = (api.jobs.submit()["id"] for _ in range(4))
+    done, failed, running, stopping = (api.submit()["id"] for _ in range(4))
     for _ in range(2):
-        api.jobs.submit(priority="bulk")
-    canceled = api.jobs.submit()["id"]
+        api.submit(priority="bulk")
+    canceled = api.submit()["id"]
     api.succeed(done)
     api.fail(failed)
     for job_id in (running, stopping):
@@ -80,8 +80,8 @@ def test_figures_are_those_of_the_jobs(api: Api):
 
 
 def test_every_process_tells_the_same_of_the_service(api: Api):
-    api.succeed(api.jobs.submit()["id"])
-    api.jobs.submit()
+    api.succeed(api.submit()["id"])
+    api.submit()
     other = make_api(api.settings, api.store)
     found, same = (
         {name: value for name, value in scrape(one).items() if not re.match("process|http|oldest|redis_memory", name)}
@@ -95,7 +95,7 @@ def test_what_is_owed_to_receivers_is_counted(api: Api):
     deliveries = Deliveries(api.redis, prefix=api.settings.key_prefix)
     deliveries.enlist(LOCAL, "we_1", revision=1, url="https://example.org/a", events=["job.failed"])
     deliveries.enlist(LOCAL, "we_2", revision=1, url="https://example.org/b", events=["job.failed"])
-    api.fail(api.jobs.submit()["id"])
+    api.fail(api.submit()["id"])
     found = scrape(api)
     assert (found["webhook_deliveries_pending"], found["webhook_receivers_waiting"]) == (2, 1)
     one, other = deliveries.claim(most=2, room=2, lease=20, rooms={})
@@ -107,7 +107,7 @@ def test_what_is_owed_to_receivers_is_counted(api: Api):
 
 
 def test_requests_are_told_by_route_and_never_by_name(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     api.client.get(f"/v1/jobs/{job_id}").close()
     api.client.get("/nowhere/at/all").close()
     api.client.open("/v1/jobs", method="BREW").close()
@@ -149,7 +149,7 @@ def test_of_two_redis_servers_each_is_told_by_itself(api: Api, gone: str, there:
 def test_a_scrape_is_cheap_however_many_jobs_there_are(api: Api):
     """Its commands are counted: none goes through jobs."""
     for _ in range(3):
-        api.jobs.submit()
+        api.submit()
     scrape(api)
     before = api.redis.info("commandstats")
     scrape(api)

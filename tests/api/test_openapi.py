@@ -4,6 +4,7 @@ import io
 import json
 import re
 
+import jsonschema_rs
 import pytest
 
 from api.errors import RequestError
@@ -172,7 +173,7 @@ def test_a_form_of_what_the_document_suggests_is_a_job(api: Api, document):
         if suggested is not None:
             fields[name] = suggested if isinstance(suggested, str) else json.dumps(suggested)
     assert {"stages", "mode", "output", "metadata", "options"} <= set(fields)
-    assert api.jobs.submit(**fields)["options"] == api.jobs.submit()["options"]
+    assert api.submit(**fields)["options"] == api.submit()["options"]
 
 
 def test_the_json_that_the_document_suggests_is_a_job(api: Api, document):
@@ -202,7 +203,7 @@ def test_what_the_api_answers_is_what_the_document_says(api: Api, document):
     check(api.client.get("/v1/jobs?limit=0"), "/v1/jobs")
     check(api.client.post(f"/v1/jobs/{job_id}/cancel"), f"{job}/cancel", "post")
     check(api.client.get("/v1/jobs/x"), job)
-    failed = api.jobs.submit()["id"]
+    failed = api.submit()["id"]
     api.fail(failed)
     check(api.client.get(f"/v1/jobs/{failed}"), job)
     check(api.client.get(f"/v1/jobs/{failed}", headers={"Prefer": "wait=5"}), job)
@@ -218,3 +219,58 @@ def test_what_the_api_answers_is_what_the_document_says(api: Api, document):
     check(full.client.post("/v1/jobs", data={"file": (io.BytesIO(b"abc"), "a.wav")}), "/v1/jobs", "post")
     for path in ("/healthz", "/readyz", "/version", "/health"):
         check(api.client.get(path), path)
+
+
+def test_what_the_settings_and_the_catalog_say_stands_in_the_document(api: Api, document):
+    small = make_api(api.settings.model_copy(update={"max_duration_seconds": 1.0}), api.store)
+    told = small.client.get("/openapi.json").json["components"]["schemas"]
+    assert told["JobRequest"]["properties"]["samples"]["anyOf"][0] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 44100,
+    }
+    schemas = document["components"]["schemas"]
+    assert schemas["UploadRequest"]["properties"]["bytes"]["maximum"] == api.settings.max_upload_bytes
+    names = json.dumps(schemas["JobOptions"]["allOf"])
+    assert "voicefixer-restorer" in names
+    assert "voicefixer-vocoder" in names
+
+
+def test_no_parameter_may_be_null_and_a_key_of_a_request_is_told_beside_the_routes(document):
+    parameters = [one for _, _, operation in operations(document) for one in operation.get("parameters", [])]
+    assert len(parameters) > 40
+    assert "null" not in json.dumps([one["schema"] for one in parameters])
+    assert "Idempotency-Key" not in {one["name"] for one in parameters}
+    assert document["components"]["parameters"]["Idempotency-Key"]["in"] == "header"
+    assert "Idempotency-Key" in document["paths"]["/v1/jobs"]["post"]["description"]
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ({}, True),
+        ({"stages": ["restore"], "output": {"format": "npy", "channels": 2}}, True),
+        ({"stages": ["vocode"], "samples": 5}, True),
+        ({"output": {"format": "flac", "sample_rate": 96_000, "bit_depth": 24}}, True),
+        ({"webhook": "http://93.184.215.14/", "webhook_events_filter": ["job.failed"]}, True),
+        ({"restorer": "voicefixer-restorer"}, True),
+        ({"samples": 5}, False),
+        ({"stages": []}, False),
+        ({"stages": ["vocode", "restore"]}, False),
+        ({"stages": ["vocode"], "mode": 1}, False),
+        ({"stages": ["restore"], "output": {"format": "wav"}}, False),
+        ({"output": {"format": "npy"}}, False),
+        ({"output": {"format": "flac", "sample_rate": 96_001}}, False),
+        ({"output": {"format": "mp3", "bit_depth": 16}}, False),
+        ({"output": {"sample_rate": 999}}, False),
+        ({"webhook_events_filter": ["job.failed"]}, False),
+        ({"restorer": "another"}, False),
+        ({"seed": 2**63}, False),
+        ({"mode": True}, False),
+    ],
+)
+def test_the_document_and_the_service_agree_on_what_goes_together(api: Api, document, options, allowed):
+    named = {"$ref": "#/components/schemas/JobOptions", "components": document["components"]}
+    assert jsonschema_rs.validator_for(named).is_valid(options) is allowed
+    answer = api.client.post("/v1/batches", json={"open": True, "options": options})
+    assert answer.status_code == (202 if allowed else 422), answer.text

@@ -54,7 +54,7 @@ def later(seconds, do, *args) -> Timer:
 
 
 def test_a_job_that_ends_in_time_is_answered_as_soon_as_it_does(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     timer = later(0.25, api.succeed, job_id)
     began = time.monotonic()
     known = api.client.get(f"/v1/jobs/{job_id}").headers["ETag"]
@@ -70,7 +70,7 @@ def test_a_job_that_ends_in_time_is_answered_as_soon_as_it_does(api: Api):
 
 def test_a_job_that_does_not_is_answered_as_it_is_and_nobody_waits_longer_than_the_service_lets(api: Api):
     short = make_api(api.settings.model_copy(update={"max_wait_seconds": 1.0}), api.store)
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     began = time.monotonic()
     answer = short.client.get(f"/v1/jobs/{job_id}", headers=[("Prefer", "respond-async"), ("Prefer", "wait=30, x")])
     assert 0.9 < time.monotonic() - began < 1.5
@@ -112,7 +112,7 @@ def test_a_put_waits_for_a_job_that_is_there_too(api: Api):
 
 def test_where_too_many_wait_nobody_else_does(api: Api):
     full = make_api(api.settings.model_copy(update={"api_watchers": 0}), api.store)
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     began = time.monotonic()
     answer = full.client.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=30"})
     assert time.monotonic() - began < 1
@@ -123,7 +123,7 @@ def test_where_too_many_wait_nobody_else_does(api: Api):
 
 
 def test_a_wait_for_a_job_that_is_deleted_ends(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
 
     def delete() -> None:
         client = api.client.application.test_client()

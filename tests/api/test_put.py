@@ -62,7 +62,7 @@ def test_a_job_is_found_under_its_callers_name(api: Api):
 
 
 def test_a_name_that_looks_like_an_id_is_a_name(api: Api):
-    other = api.jobs.submit()["id"]
+    other = api.submit()["id"]
     made = put(api, other)
     assert (made.status_code, made.json["client_id"]) == (202, other)
     assert made.json["id"] != other

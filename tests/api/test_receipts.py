@@ -22,7 +22,7 @@ def example() -> str:
 
 def succeed(api: Api, *, needs_review: bool = False) -> str:
     """A job with a result and a receipt; gives its id."""
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     api.split(job_id)
     for stage in ("restore", "vocode"):
         api.work(job_id, Piece(stage, 0))
@@ -69,8 +69,8 @@ def test_lists_have_addresses_of_receipts_and_no_receipts(api: Api, monkeypatch)
 
 
 def test_polling_an_unfinished_job_never_asks_storage(api: Api, monkeypatch):
-    job_id = api.jobs.submit()["id"]
-    failed = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
+    failed = api.submit()["id"]
     api.fail(failed)
     replace_store(api, monkeypatch, Untouchable())
     for one, code in ((job_id, "job_not_finished"), (failed, "job_failed")):

@@ -10,7 +10,7 @@ from tests.api.conftest import RESULT, Api, make_api
 
 @pytest.fixture
 def url(api: Api) -> str:
-    return api.succeed(api.jobs.submit()["id"])
+    return api.succeed(api.submit()["id"])
 
 
 def test_a_result_is_downloaded_whole(stored_api: Api):
@@ -78,7 +78,7 @@ def test_a_result_that_the_client_has_is_not_sent_again(api: Api, url):
 
 
 def test_an_unfinished_job_has_no_result_yet(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     for _ in range(2):
         answer = api.client.get(f"/v1/jobs/{job_id}/result")
         assert (answer.status_code, answer.json["code"]) == (409, "job_not_finished")
@@ -87,7 +87,7 @@ def test_an_unfinished_job_has_no_result_yet(api: Api):
 
 
 def test_a_failed_job_has_its_reason_for_a_result(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     api.fail(job_id)
     answer = api.client.get(f"/v1/jobs/{job_id}/result")
     assert (answer.status_code, answer.json["code"]) == (409, "job_failed")
@@ -95,7 +95,7 @@ def test_a_failed_job_has_its_reason_for_a_result(api: Api):
 
 
 def test_a_canceled_job_has_no_result(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     api.records.cancel(job_id)
     answer = api.client.get(f"/v1/jobs/{job_id}/result")
     assert (answer.status_code, answer.json["code"]) == (409, "job_canceled")
@@ -129,7 +129,7 @@ def test_any_file_name_is_written_safely(name, simple, full):
 
 
 def test_a_result_has_its_name_in_every_alphabet(api: Api):
-    url = api.succeed(api.jobs.submit()["id"], filename="Größe-restored.wav")
+    url = api.succeed(api.submit()["id"], filename="Größe-restored.wav")
     assert "Gr%C3%B6%C3%9Fe-restored.wav" in api.client.get(url).headers["Content-Disposition"]
 
 

@@ -12,7 +12,7 @@ def refused(answer, status: int, code: str) -> None:
 
 
 def failed(api: Api, **fields) -> str:
-    job_id = api.jobs.submit(b"RIFF....", "tape.wav", **fields)["id"]
+    job_id = api.submit(b"RIFF....", "tape.wav", **fields)["id"]
     api.fail(job_id)
     return job_id
 
@@ -49,9 +49,9 @@ def test_what_was_to_go_on_with_a_jobs_result_goes_on_with_the_new_ones(api: Api
 
 
 def test_a_canceled_and_an_expired_job_are_done_again(api: Api):
-    canceled = api.jobs.submit()["id"]
+    canceled = api.submit()["id"]
     api.client.post(f"/v1/jobs/{canceled}/cancel")
-    expired = api.jobs.submit()["id"]
+    expired = api.submit()["id"]
     api.redis.zadd("vfq:deadlines", {expired: 1})
     api.redis.hset(f"vfq:job:{{{expired}}}", "state", "expired")
     for job_id in (canceled, expired):
@@ -80,7 +80,7 @@ def test_a_change_that_does_not_go_with_the_other_options_is_a_conflict(api: Api
 
 
 def test_a_job_that_has_not_come_to_nothing_is_not_done_again(api: Api):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     answer = api.client.post(f"/v1/jobs/{job_id}/retry")
     refused(answer, 409, "job_not_retryable")
     assert "cancel" in answer.json["detail"]
@@ -124,7 +124,7 @@ def test_a_retry_is_done_once_under_its_key(api: Api):
     changed = api.client.post(f"/v1/jobs/{old}/retry", json={"mode": 1}, headers=headers)
     refused(changed, 422, "idempotency_key_reused")
     # A route of its own: the same key may stand on another.
-    assert api.jobs.submit()["id"] != first.json["id"]
+    assert api.submit()["id"] != first.json["id"]
     assert api.waiting() == 4
 
 
@@ -147,7 +147,7 @@ def test_a_retry_is_refused_where_jobs_are_too_many(api: Api, limit):
 
 
 def test_a_retry_is_replayed_though_the_old_job_was_deleted(api):
-    job = api.jobs.submit()
+    job = api.submit()
     api.fail(job["id"])
 
     def ask():

@@ -97,7 +97,7 @@ def logged(api: Api, monkeypatch):
 
 
 def test_each_request_is_one_line_in_the_log_without_its_query(api: Api, logged):
-    job_id = api.jobs.submit()["id"]
+    job_id = api.submit()["id"]
     api.client.get(f"/v1/jobs/{job_id}?token=hunter2", headers={"X-Request-Id": "abc"}).close()
     api.client.get("/nope").close()
     api.client.get("/metrics").close()  # comes every few seconds, and is of no interest
@@ -119,7 +119,7 @@ def test_no_control_character_of_an_address_reaches_the_log(api: Api, logged):
 
 
 def test_nothing_of_a_request_is_said_of_what_comes_after_it(api: Api, logged):
-    api.client.get(f"/v1/jobs/{api.jobs.submit()['id']}").close()
+    api.client.get(f"/v1/jobs/{api.submit()['id']}").close()
     logging.getLogger("gunicorn.error").warning("Invalid request")
     line = logged()[-1]
     assert line["event"] == "Invalid request"

@@ -90,11 +90,11 @@ def test_stages_come_as_a_json_list_too(api: Api):
 def test_an_empty_field_counts_as_left_out(api: Api):
     names = ("mode", "stages", "samples", "metadata", "options", "output", "output.format", "deadline_seconds")
     job = post(api, file=recording(), **dict.fromkeys(names, " ")).json
-    assert job["options"] == api.jobs.submit()["options"]
+    assert job["options"] == api.submit()["options"]
 
 
 def test_a_job_without_a_deadline_gets_the_service_s(api: Api):
-    job = api.jobs.submit()
+    job = api.submit()
     assert job["options"]["deadline_seconds"] == api.settings.deadline_seconds == 7 * 86_400
     api.store.put("incoming/a", b"abcd")
     asked = {"input": {"key": "incoming/a"}}
@@ -269,7 +269,7 @@ def test_an_encoded_body_is_refused(api: Api):
     ],
 )
 def test_a_file_name_is_kept_without_its_path_and_control_characters(api: Api, given, kept):
-    assert api.jobs.submit(filename=given)["input"]["filename"] == kept
+    assert api.submit(filename=given)["input"]["filename"] == kept
 
 
 def test_an_object_in_storage_becomes_a_job(stored_api: Api):

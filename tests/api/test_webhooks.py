@@ -43,7 +43,7 @@ STATUS = {WRONG: 422, INSIDE: 403}
 
 
 def failed(api: Api, **fields) -> str:
-    job_id = api.jobs.submit(**fields)["id"]
+    job_id = api.submit(**fields)["id"]
     api.fail(job_id)
     return job_id
 
@@ -136,13 +136,13 @@ def test_each_key_has_its_own_and_an_admin_sees_no_secret_of_others(api: Api):
 
 def test_a_job_names_its_own_webhook_in_a_form(api: Api):
     url = URL + "?token=sesame"
-    job = api.jobs.submit(webhook=url, webhook_events_filter="job.failed, job.succeeded")
+    job = api.submit(webhook=url, webhook_events_filter="job.failed, job.succeeded")
     assert job["options"]["webhook"] == URL
     assert job["options"]["webhook_events_filter"] == ["job.failed", "job.succeeded"]
     assert api.job(job["id"]).manifest.options.webhook == url
-    assert api.jobs.submit(webhook=URL, webhook_events_filter='["job.progress"]')["options"]["webhook_events_filter"]
+    assert api.submit(webhook=URL, webhook_events_filter='["job.progress"]')["options"]["webhook_events_filter"]
     options = json.dumps({"webhook": URL})
-    assert api.jobs.submit(options=options)["options"]["webhook"] == URL
+    assert api.submit(options=options)["options"]["webhook"] == URL
 
 
 def test_and_in_json(api: Api):
