@@ -69,13 +69,12 @@ SubmitForm = create_model(
     "SubmitForm",
     __base__=JobOptions,
     file=(str, Field(min_length=1, description="The recording, with a file name.")),
-    options=(
-        JobOptions | None,
-        Field(None, description="All options as one JSON object, instead of or beside single fields."),
-    ),
     **_FLAT,
 )
-SubmitForm.__doc__ = "A recording and its options; an option may be given once."
+SubmitForm.__doc__ = (
+    "A recording and its options, each of which may be given once. Instead of single fields, or beside them, `output` "
+    "may come as a JSON object, and so may all options, as `options`."
+)
 
 
 class OptionChanges(JobOptions):
@@ -87,13 +86,14 @@ def _as_form(schema: dict[str, Any]) -> dict[str, Any]:
 
     The examples keep Swagger from making up values of its own.
     """
+    del schema["properties"]["output"]  # each of its fields is one of the form's
     for name, field in schema["properties"].items():
         if name in schema["required"]:
             continue
         if field.get("default", "") is None:
             del field["default"]
             field["example"] = ""
-        if name in ("output", "metadata", "options"):
+        if name == "metadata":
             field["example"] = {}
         told = {key: field.pop(key) for key in ("title", "description", "default", "example") if key in field}
         kinds = [{**field, **kind} for kind in field.pop("anyOf", [{}]) if kind != {"type": "null"}]
@@ -206,7 +206,7 @@ SUBMIT_BODY = {
     "content": {
         "multipart/form-data": {
             "schema": _reference(SubmitForm),
-            "encoding": {name: {"contentType": "application/json"} for name in ("options", "output", "metadata")},
+            "encoding": {"metadata": {"contentType": "application/json"}},
         },
         "application/json": {
             "schema": _reference(JobRequest),

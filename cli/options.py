@@ -1,6 +1,7 @@
 """What `restore` asks of a job, checked before anything is sent or started."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,10 +33,15 @@ def _nested(options: Mapping[str, object]) -> dict[str, Any]:
         if value is None:
             continue
         if name.startswith("output."):
-            nested["output"][name.removeprefix("output.")] = value
+            nested["output"][name.removeprefix("output.")] = _as_in_a_form(value)
         else:
             nested[name] = _metadata(str(value)) if name == "metadata" else value
     return nested
+
+
+def _as_in_a_form(value: object) -> object:
+    """Read a number as the API reads that of a form, which is text, too."""
+    return int(value) if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,30}", value.strip()) else value
 
 
 def _metadata(text: str) -> object:

@@ -3,7 +3,7 @@
 from api.document.output import Schema, forms
 from shared.catalog import Catalog
 from shared.formats import FORMATS
-from shared.jobs import JobOptions, OutputRequest, Stage
+from shared.jobs import Stage
 
 _NOTHING: Schema = {"type": "null"}
 _EMPTY: Schema = {"const": ""}
@@ -24,7 +24,6 @@ FILTER: Schema = {
         {"properties": {"webhook": {"type": "string"}}, "required": ["webhook"]},
     ]
 }
-_FLAT = tuple(f"output.{name}" for name in OutputRequest.model_fields)
 
 
 def of_output() -> list[Schema]:
@@ -44,15 +43,12 @@ def of_changes(catalog: Catalog) -> list[Schema]:
 
 
 def of_form(catalog: Catalog) -> list[Schema]:
-    """Give those of a form: it has no null and no lists, and says a thing once, by itself or within an object."""
-    stages = [_in_form(one) for one in _by_stages(catalog)]
-    outputs = [_in_form({"properties": {"output": _NOTHING, **_flat(one)}}) for one in forms()]
-    fields = sorted({*JobOptions.model_fields, *_FLAT})
+    """Give those of a form: it has no null, no lists, and the fields of the output among its own."""
+    no_filter = {"properties": {"webhook_events_filter": _EMPTY}}
     return [
-        {"anyOf": stages},
-        {"anyOf": [_empty("webhook_events_filter"), {"properties": {"webhook": _FILLED}, "required": ["webhook"]}]},
-        {"anyOf": [_empty(*_FLAT), *outputs]},
-        {"anyOf": [_empty("options"), _empty(*fields)]},
+        {"anyOf": [_in_form(one) for one in _by_stages(catalog)]},
+        {"anyOf": [_in_form({"properties": _flat(one)}) for one in forms()]},
+        {"anyOf": [no_filter, {"properties": {"webhook": _FILLED}, "required": ["webhook"]}]},
     ]
 
 
@@ -79,16 +75,12 @@ def _flat(properties: Schema) -> Schema:
     return {f"output.{name}": schema for name, schema in properties.items()}
 
 
-def _empty(*names: str) -> Schema:
-    return {"properties": dict.fromkeys(names, _EMPTY)}
-
-
 def _in_form(rule: Schema) -> Schema:
     required = rule.get("required", [])
     properties: Schema = {}
     for name, schema in rule["properties"].items():
-        if name == "output" and schema != _NOTHING:
-            properties |= {name: schema} | {one: _as_text(inner) for one, inner in _flat(schema["properties"]).items()}
+        if name == "output":
+            properties |= {one: _as_text(inner) for one, inner in _flat(schema["properties"]).items()}
         else:
             properties[name] = _as_text(schema, may_be_empty=name not in required)
     return {**rule, "properties": properties}

@@ -435,7 +435,7 @@ def test_a_batch_comes_back_when_redis_is_lost(service, rounds, open_):
     if open_:
         assert service.batch(batch_id)["status"] == "open"
         again = service.client.post(f"/v1/batches/{batch_id}/items", json={"items": items[:1]})
-        assert again.status_code == 422, "its names are known again"
+        assert again.status_code == 409, "its names are known again"
         service.client.post(f"/v1/batches/{batch_id}/close")
     service.run(batch_id)
     assert service.counts(batch_id) == {"total": 7, "succeeded": 6, "failed": 1}
