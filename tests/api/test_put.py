@@ -9,7 +9,7 @@ import pytest
 import redis
 from redis.lock import Lock
 
-from api.jobs.routes import submit
+from api.jobs import submit
 from shared.errors import QueueUnavailable
 from shared.keys import source_key
 from shared.records import JobRecords
