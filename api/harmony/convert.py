@@ -10,7 +10,8 @@ from api.caller import caller
 from api.errors import FileEmpty, RequestError, TooManyStreams
 from api.harmony.errors import ConvertFailed, ConvertInvalid, ConvertLate, ConvertStopped, ServerStops
 from api.harmony.receive import receive
-from api.harmony.steps import Step, read_steps
+from api.harmony.schemas import ConvertRequest
+from api.harmony.steps import read_steps
 from api.http.access import about_job
 from api.jobs.accept import Ticket, accept, forget_objects
 from api.jobs.canceling import cancel_job
@@ -63,50 +64,50 @@ def convert(to: Services, request: Request) -> Converted:
             headers={"Retry-After": "1"},
         )
     with place:
-        ids = [uuid.uuid4().hex]
-        job, steps, stream = _take_in(to, request, ids)
+        job, asked = _take_in(to, request)
         line = Line(request.environ)
         line.watch_closely()
         try:
-            return Converted(_done(to, job, ids, line), steps[-1].model, stream)
+            stream = bool(asked.output_options and asked.output_options.stream)
+            return Converted(_done(to, job, line), asked.model, stream)
         finally:
             line.watch_as_usual()
 
 
-def _take_in(to: Services, request: Request, ids: list[str]) -> tuple[Job, list[Step], bool]:
+def _take_in(to: Services, request: Request) -> tuple[Job, ConvertRequest]:
+    """Read a request and queue its first job, which names those that follow."""
     to.admission.check(JobOptions().priority)  # before a large body is taken for nothing
-    first = ids[0]
-    about_job(first)
-    with to.store.writer(source_key(first)) as out:
+    job_id = uuid.uuid4().hex
+    about_job(job_id)
+    with to.store.writer(source_key(job_id)) as out:
         asked, size = receive(request, request.stream, out, max_bytes=to.settings.convert_max_bytes)
-        steps = read_steps(asked, to.catalog)
+        first, *rest = read_steps(asked, to.catalog)
         if not size:
             raise FileEmpty("source_audio is empty; send base64 of an audio file.")
-        ids += [uuid.uuid4().hex for _ in steps[1:]]
         try:
             out.commit()
         except BaseException:
-            forget_objects(to, first)  # it may have arrived all the same
+            forget_objects(to, job_id)  # it may have arrived all the same
             raise
-    following = tuple(Following(id=one, options=step.options) for one, step in zip(ids[1:], steps[1:], strict=True))
+    following = tuple(Following(id=uuid.uuid4().hex, options=step.options) for step in rest)
     asking = caller()
-    ticket = Ticket(first, asking.owner, max_open=asking.max_open, then=following or None)
-    source = JobInput(key=source_key(first), filename="audio", bytes=size)
-    stream = bool(asked.output_options and asked.output_options.stream)
-    return accept(to, ticket, source, steps[0].options), steps, stream
+    ticket = Ticket(job_id, asking.owner, max_open=asking.max_open, then=following or None)
+    source = JobInput(key=source_key(job_id), filename="audio", bytes=size)
+    return accept(to, ticket, source, first.options), asked
 
 
-def _done(to: Services, job: Job, ids: list[str], line: Line) -> Job:
+def _done(to: Services, job: Job, line: Line) -> Job:
     """Wait for all jobs, one after another, and give the last."""
     deadline = time.monotonic() + to.settings.convert_seconds
-    for number, job_id in enumerate(ids):
-        if number:  # it was made before the one before it succeeded
-            job = _found(to, job_id, job, deadline)
-            about_job(job_id)
+    while True:
         job = until_over(job, line, deadline=deadline)
         if job.status is not Status.SUCCEEDED:
-            raise _why_not(to, job, ids, line, late=time.monotonic() >= deadline)
-    return job
+            raise _why_not(to, job, line, late=time.monotonic() >= deadline)
+        if not job.manifest.then:
+            return job
+        following = job.manifest.then[0].id  # it was made before this one succeeded
+        about_job(following)
+        job = _found(to, following, job, deadline)
 
 
 def _found(to: Services, job_id: str, before: Job, deadline: float) -> Job:
@@ -123,7 +124,7 @@ def _found(to: Services, job_id: str, before: Job, deadline: float) -> Job:
         return found
 
 
-def _why_not(to: Services, job: Job, ids: list[str], line: Line, *, late: bool) -> RequestError:
+def _why_not(to: Services, job: Job, line: Line, *, late: bool) -> RequestError:
     if is_over(job):
         return _ended(job)
     if line.stopping():
@@ -131,7 +132,7 @@ def _why_not(to: Services, job: Job, ids: list[str], line: Line, *, late: bool) 
             f"This server is being stopped. The job {job.manifest.id} {_goes_on(job)}.", headers=_where(job)
         )
     if line.hung_up():
-        _cancel(to, ids)
+        _cancel(to, job)
         return ConvertStopped("The caller has hung up, so the job was canceled.")
     return _late(job) if late else ConvertStopped("The job was deleted before it was over.")
 
@@ -154,8 +155,7 @@ def _late(job: Job) -> ConvertLate:
 
 
 def _goes_on(job: Job) -> str:
-    following = [one.id for one in job.manifest.then or ()]
-    more = f", and the job {following[-1]} with its result" if following else ""
+    more = f", and the job {job.manifest.then[-1].id} with its result" if job.manifest.then else ""
     return f"goes on{more}: ask for it at /v1/jobs/{job.manifest.id}"
 
 
@@ -163,9 +163,9 @@ def _where(job: Job) -> dict[str, str]:
     return {"Location": url_for("jobs.read", job_id=job.manifest.id), "Retry-After": "5"}
 
 
-def _cancel(to: Services, ids: list[str]) -> None:
-    """Cancel all there are; one that succeeds meanwhile has made the next before, so they are gone through in order."""
-    for job_id in ids:
+def _cancel(to: Services, job: Job) -> None:
+    """Cancel it and all that follow; one that succeeds meanwhile has made the next before, so they go in order."""
+    for job_id in (job.manifest.id, *(one.id for one in job.manifest.then or ())):
         try:
             cancel_job(to, job_id)
         except QueueUnavailable as error:

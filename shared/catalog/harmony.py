@@ -185,10 +185,9 @@ def _without_others(value: Any, notes: list[str]) -> _Kept | None:
     if not isinstance(entries, list):
         return None
     others = [number for number, one in enumerate(entries) if _is_for_others(one)]
-    if not others:
-        return _Kept(value, {number: number for number in range(len(entries))})
-    kinds = ", ".join(sorted({entries[number]["model_type"] for number in others}))
-    notes.append(f"{len(others)} entries are passed over, for this service restores speech and no more ({kinds})")
+    if others:
+        kinds = ", ".join(sorted({entries[number]["model_type"] for number in others}))
+        notes.append(f"{len(others)} entries are passed over, for this service restores speech and no more ({kinds})")
     kept = [number for number in range(len(entries)) if number not in others]
     return _Kept({**value, "model_configs": [entries[number] for number in kept]}, dict(enumerate(kept)))
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from shared.catalog import model as catalog
 from worker.models.errors import (
     CheckpointHashError,
     DeviceUnavailableError,
@@ -9,7 +10,7 @@ from worker.models.errors import (
 )
 from worker.models.files import RESTORER_FILE, VOCODER_FILE
 from worker.models.hub import WeightsSource
-from worker.models.registry import RESTORERS, VOCODERS, load_restorer, load_vocoder, resolve_device
+from worker.models.registry import RESTORERS, VOCODERS, WEIGHT_FREE, load_restorer, load_vocoder, resolve_device
 
 NOWHERE = WeightsSource(repositories=())
 
@@ -29,6 +30,13 @@ def test_weight_free_models_need_no_weights():
     ):
         assert model.weights == {}
         assert model.model_type in {**RESTORERS, **VOCODERS}
+
+
+def test_the_types_are_those_that_a_catalog_may_name():
+    """The models import nothing of the rest, so both sides tell them."""
+    assert {kind for kind, stage in catalog.STAGE_OF.items() if stage == "restore"} == set(RESTORERS)
+    assert {kind for kind, stage in catalog.STAGE_OF.items() if stage == "vocode"} == set(VOCODERS)
+    assert catalog.WEIGHT_FREE == WEIGHT_FREE
 
 
 def test_an_unknown_type_is_answered_with_the_known_ones():
